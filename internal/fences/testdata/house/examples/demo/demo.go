@@ -1,0 +1,3 @@
+package demo
+
+const N = 1

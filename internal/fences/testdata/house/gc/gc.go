@@ -1,0 +1,5 @@
+package gc
+
+import "example.test/dep"
+
+const N = dep.N

@@ -1,0 +1,5 @@
+package helm
+
+import "example.test/house/internal/shared"
+
+const N = shared.N

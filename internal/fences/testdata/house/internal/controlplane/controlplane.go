@@ -1,0 +1,3 @@
+package controlplane
+
+const N = 1

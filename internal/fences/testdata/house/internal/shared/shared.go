@@ -1,0 +1,5 @@
+package shared
+
+import "example.test/house/gc"
+
+const N = gc.N

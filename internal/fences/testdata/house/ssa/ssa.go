@@ -1,0 +1,5 @@
+package ssa
+
+import "example.test/house/gc"
+
+const N = gc.N

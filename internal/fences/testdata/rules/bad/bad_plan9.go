@@ -1,0 +1,3 @@
+package bad
+
+import _ "os/exec" // want "imports os/exec"

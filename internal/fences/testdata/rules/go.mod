@@ -1,0 +1,3 @@
+module example.test/rules
+
+go 1.26

@@ -1,0 +1,8 @@
+package good
+
+import (
+	"os"
+	"testing"
+)
+
+func TestMayReadTheEnvironment(t *testing.T) { _ = os.Getenv("HOME") }
