@@ -1,0 +1,63 @@
+package gc
+
+import (
+	"slices"
+)
+
+// Inventory is a set of entries: at most one per [Key], ordered by it. The zero
+// value is the empty set. Its methods change neither operand.
+type Inventory []Entry
+
+// NewInventory makes a set of entries. Of several with one key the last wins.
+func NewInventory(entries ...Entry) Inventory {
+	return Inventory(nil).Union(entries)
+}
+
+// Lookup finds the entry of a key.
+func (inv Inventory) Lookup(k Key) (Entry, bool) {
+	i, ok := slices.BinarySearchFunc(inv, k, func(e Entry, k Key) int { return e.Compare(k) })
+	if !ok {
+		return Entry{}, false
+	}
+	return inv[i], true
+}
+
+// Has reports whether the set holds a key.
+func (inv Inventory) Has(k Key) bool {
+	_, ok := inv.Lookup(k)
+	return ok
+}
+
+// Union returns the entries of both. Where both hold a key, other's entry wins.
+// Other need not be ordered.
+func (inv Inventory) Union(other []Entry) Inventory {
+	all := slices.Concat(inv, other)
+	slices.SortStableFunc(all, func(a, b Entry) int { return a.Compare(b.Key) })
+	out := all[:0]
+	for i, e := range all {
+		if i+1 < len(all) && all[i+1].Key == e.Key {
+			continue
+		}
+		out = append(out, e)
+	}
+	return slices.Clip(out)
+}
+
+// Minus returns the entries whose key other does not hold.
+func (inv Inventory) Minus(other Inventory) Inventory {
+	var out Inventory
+	for _, e := range inv {
+		if !other.Has(e.Key) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Intersect returns the entries whose key other holds as well.
+func (inv Inventory) Intersect(other Inventory) Inventory {
+	return inv.Minus(inv.Minus(other))
+}
+
+// Equal reports whether both hold the same entries, digests included.
+func (inv Inventory) Equal(other Inventory) bool { return slices.Equal(inv, other) }

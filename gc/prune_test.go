@@ -1,0 +1,239 @@
+package gc_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/controlplane/testplane"
+	"github.com/gitopskit/gitopskit/internal/meter"
+)
+
+var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+
+type fixture struct {
+	cfg    *rest.Config
+	client dynamic.ResourceInterface
+	pruner *gc.Pruner
+	meter  meter.Meter
+	ns     string
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	plane := testplane.Small(t)
+	f := &fixture{cfg: plane.Config(), ns: testplane.Namespace(t, plane)}
+	client, err := dynamic.NewForConfig(plane.Config())
+	require.NoError(t, err)
+	f.client = client.Resource(configMaps).Namespace(f.ns)
+	metered := plane.Config()
+	metered.Wrap(f.meter.Wrap)
+	f.pruner, err = gc.NewPruner(metered)
+	require.NoError(t, err)
+	return f
+}
+
+// make creates a ConfigMap that belongs to "mine" and returns its entry.
+func (f *fixture) make(t *testing.T, name string, change func(*unstructured.Unstructured)) gc.Entry {
+	t.Helper()
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+	u.SetName(name)
+	u.SetLabels(map[string]string{gc.OwnerLabel: "mine"})
+	if change != nil {
+		change(u)
+	}
+	u, err := f.client.Create(t.Context(), u, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return gc.Entry{
+		Key:     gc.Key{Kind: "ConfigMap", Namespace: f.ns, Name: name},
+		Version: "v1", Resource: "configmaps", UID: u.GetUID(), ResourceVersion: u.GetResourceVersion(),
+	}
+}
+
+func (f *fixture) exists(t *testing.T, name string) bool {
+	t.Helper()
+	list, err := f.client.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	require.NoError(t, err)
+	return len(list.Items) == 1
+}
+
+func TestPruneDeletesWhatIsOurs(t *testing.T) {
+	f := setup(t)
+	inv := gc.NewInventory(f.make(t, "a", nil), f.make(t, "b", nil))
+	var seen []gc.Pruned
+	res, err := f.pruner.Prune(t.Context(), inv, gc.PruneOptions{Owner: "mine", Progress: func(p gc.Pruned) { seen = append(seen, p) }})
+	require.NoError(t, err)
+	require.Equal(t, []gc.Pruned{{Key: inv[0].Key, Outcome: gc.Deleted}, {Key: inv[1].Key, Outcome: gc.Deleted}}, res.Objects)
+	require.Len(t, seen, 2)
+	require.Empty(t, res.Kept)
+	require.False(t, f.exists(t, "a") || f.exists(t, "b"))
+	require.EqualValues(t, 4, f.meter.Count().Requests, "a look and a delete for each")
+
+	res, err = f.pruner.Prune(t.Context(), inv, gc.PruneOptions{Owner: "mine"})
+	require.NoError(t, err)
+	require.Equal(t, gc.Absent, res.Objects[0].Outcome)
+}
+
+func TestPruneLeavesAlone(t *testing.T) {
+	f := setup(t)
+	tests := []struct {
+		name   string
+		change func(*unstructured.Unstructured)
+		entry  func(*gc.Entry)
+		want   gc.Outcome
+		detail string
+	}{
+		{"asked-to-stay", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{gc.PruneAnnotation: "disabled"})
+		}, nil, gc.Orphaned, "gitopskit.dev/prune"},
+		{"asked-in-flux-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{gc.FluxPruneAnnotation: "Disabled"})
+		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/prune"},
+		{"of-another-set", func(u *unstructured.Unstructured) {
+			u.SetLabels(map[string]string{gc.OwnerLabel: "theirs"})
+		}, nil, gc.Foreign, `"theirs", not "mine"`},
+		{"of-nobody", func(u *unstructured.Unstructured) { u.SetLabels(nil) }, nil, gc.Foreign, `"", not "mine"`},
+		{"a-namesake", nil, func(e *gc.Entry) { e.UID = types.UID("00000000-0000-0000-0000-000000000000") }, gc.Foreign, "another of the same name"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := f.make(t, tt.name, tt.change)
+			if tt.entry != nil {
+				tt.entry(&e)
+			}
+			res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
+			require.NoError(t, err)
+			require.Equal(t, tt.want, res.Objects[0].Outcome)
+			require.Contains(t, res.Objects[0].Detail, tt.detail)
+			require.Empty(t, res.Kept)
+			require.True(t, f.exists(t, tt.name))
+		})
+	}
+}
+
+func TestPruneOfAnApplyWhoseAnswerWasLost(t *testing.T) {
+	f := setup(t)
+	e := f.make(t, "lost", nil)
+	e.UID, e.ResourceVersion = "", ""
+	res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
+	require.NoError(t, err)
+	require.Equal(t, gc.Deleted, res.Objects[0].Outcome)
+}
+
+func TestPruneWaitsAndNamesFinalizers(t *testing.T) {
+	f := setup(t)
+	e := f.make(t, "held", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"example.com/hold"}) })
+	inv := gc.NewInventory(e)
+
+	res, err := f.pruner.Prune(t.Context(), inv, gc.PruneOptions{Owner: "mine", Timeout: 200 * time.Millisecond})
+	var failed *gc.PruneError
+	require.ErrorAs(t, err, &failed)
+	require.ErrorContains(t, err, "finalizers still hold it: example.com/hold")
+	require.Equal(t, inv, res.Kept, "kept, to be tried again")
+
+	released := make(chan error, 1)
+	go func() {
+		_, err := f.client.Patch(t.Context(), "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		released <- err
+	}()
+	res, err = f.pruner.Prune(t.Context(), inv, gc.PruneOptions{Owner: "mine", Timeout: time.Minute})
+	require.NoError(t, err)
+	require.NoError(t, <-released)
+	require.Contains(t, []gc.Outcome{gc.Deleted, gc.Absent}, res.Objects[0].Outcome)
+}
+
+func TestPruneOfATypeThatIsNotServed(t *testing.T) {
+	f := setup(t)
+	e := gc.Entry{Key: gc.Key{Group: "shop.example.com", Kind: "Gadget", Namespace: f.ns, Name: "x"}, Version: "v1", Resource: "gadgets"}
+	res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
+	require.ErrorContains(t, err, "does not serve shop.example.com/v1, Resource=gadgets")
+	require.Equal(t, gc.NewInventory(e), res.Kept)
+}
+
+func TestPruneNeedsAnOwner(t *testing.T) {
+	f := setup(t)
+	e := f.make(t, "a", nil)
+	res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{})
+	require.ErrorContains(t, err, "Owner is empty")
+	require.Len(t, res.Kept, 1)
+	require.True(t, f.exists(t, "a"))
+}
+
+func TestConfigMapStore(t *testing.T) {
+	f := setup(t)
+	newStore := func() *gc.ConfigMapStore {
+		s, err := gc.NewConfigMapStore(f.cfg, f.ns, "inventory", gc.ConfigMapStoreOptions{Labels: map[string]string{"set": "test"}})
+		require.NoError(t, err)
+		return s
+	}
+	store := newStore()
+	inv, err := store.Load(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, inv)
+
+	want := gc.NewInventory(entry("ConfigMap", "a", "1"), entry("Secret", "b", "2"))
+	require.NoError(t, store.Save(t.Context(), want))
+	require.NoError(t, store.Save(t.Context(), want[:1]), "it knows the version that it wrote itself")
+	got, err := newStore().Load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want[:1], got)
+
+	t.Run("conflicts are seen", func(t *testing.T) {
+		one, two := newStore(), newStore()
+		for _, s := range []gc.Store{one, two} {
+			_, err := s.Load(t.Context())
+			require.NoError(t, err)
+		}
+		require.NoError(t, one.Save(t.Context(), want))
+		require.ErrorIs(t, two.Save(t.Context(), want[:1]), gc.ErrConflict)
+		require.ErrorIs(t, two.Save(t.Context(), nil), gc.ErrConflict)
+		require.ErrorIs(t, newStore().Save(t.Context(), want), gc.ErrConflict, "never loaded, yet something is there")
+	})
+
+	t.Run("damage is reported and not overwritten", func(t *testing.T) {
+		_, err := f.client.Patch(t.Context(), "inventory", types.MergePatchType, []byte(`{"binaryData":{"inventory.json.gz":"AAAA"}}`), metav1.PatchOptions{})
+		require.NoError(t, err)
+		_, err = newStore().Load(t.Context())
+		var damaged *gc.DamagedError
+		require.ErrorAs(t, err, &damaged)
+		require.True(t, damaged.Terminal())
+		require.ErrorContains(t, err, "ConfigMap "+f.ns+"/inventory is damaged")
+	})
+
+	t.Run("an empty one leaves nothing behind", func(t *testing.T) {
+		require.NoError(t, f.client.Delete(t.Context(), "inventory", metav1.DeleteOptions{}))
+		s := newStore()
+		_, err := s.Load(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, s.Save(t.Context(), want))
+		require.NoError(t, s.Save(t.Context(), nil))
+		require.False(t, f.exists(t, "inventory"))
+		require.NoError(t, s.Save(t.Context(), nil))
+	})
+}
+
+func TestConfigMapStoreHoldsTenThousand(t *testing.T) {
+	f := setup(t)
+	var entries []gc.Entry
+	for i := range 10_000 {
+		entries = append(entries, realistic(i))
+	}
+	s, err := gc.NewConfigMapStore(f.cfg, f.ns, "large", gc.ConfigMapStoreOptions{})
+	require.NoError(t, err)
+	require.NoError(t, s.Save(t.Context(), gc.NewInventory(entries...)))
+	for i := range 10_000 {
+		entries = append(entries, realistic(10_000+i))
+	}
+	require.ErrorIs(t, s.Save(t.Context(), gc.NewInventory(entries...)), gc.ErrTooLarge)
+	inv, err := s.Load(t.Context())
+	require.NoError(t, err)
+	require.Len(t, inv, 10_000)
+}

@@ -1,0 +1,47 @@
+package gc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// Store keeps one inventory. Implementations are safe for concurrent use.
+type Store interface {
+	// Load reads the inventory. One that was never saved is empty, not an error.
+	Load(ctx context.Context) (Inventory, error)
+	// Save replaces it, all or nothing: after an error the previous inventory
+	// stands, or the new one where the answer was lost on the way. It fails with
+	// ErrConflict when somebody else saved since this store's last Load or Save.
+	Save(ctx context.Context, inv Inventory) error
+}
+
+// ErrConflict says that somebody else saved the inventory in the meantime. Load
+// it again and start over.
+var ErrConflict = errors.New("the inventory was changed by somebody else in the meantime; load it again and retry")
+
+// MemoryStore keeps an inventory in memory, for tests and for callers that store
+// it elsewhere. The zero value is empty.
+type MemoryStore struct {
+	mu  sync.Mutex
+	inv Inventory
+}
+
+// Load implements Store.
+func (s *MemoryStore) Load(ctx context.Context) (Inventory, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.inv), ctx.Err()
+}
+
+// Save implements Store.
+func (s *MemoryStore) Save(ctx context.Context, inv Inventory) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inv = slices.Clone(inv)
+	return nil
+}

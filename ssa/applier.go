@@ -1,0 +1,242 @@
+package ssa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+
+	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/kube"
+)
+
+// Defaults of Options.
+const (
+	DefaultManager     = "gitopskit"
+	DefaultConcurrency = 8
+)
+
+// Options of an Applier. The zero value is usable.
+type Options struct {
+	// Manager is the field manager that the server records for what is applied;
+	// default "gitopskit". Use one of your own per controller: two appliers under
+	// one name cannot see each other's changes.
+	Manager string
+	// Concurrency is the number of objects in flight; default 8, which keeps a
+	// small control plane busy. 32 suits a large one.
+	Concurrency int
+}
+
+// Applier makes one cluster match sets of objects, as one identity. It keeps
+// connections and what it learned of the cluster's types: make it once. It is
+// safe for concurrent use.
+type Applier struct {
+	client      *kube.Client
+	mapper      *mapper
+	manager     string
+	concurrency int
+}
+
+// New returns an Applier for the cluster and the identity of cfg. It sends no
+// request. Unless cfg sets a rate limit there is none on the client's side.
+func New(cfg *rest.Config, opts Options) (*Applier, error) {
+	if opts.Manager == "" {
+		opts.Manager = DefaultManager
+	}
+	if len(opts.Manager) > 128 {
+		return nil, fmt.Errorf("field manager %q is longer than the 128 characters that the API server allows", opts.Manager)
+	}
+	if opts.Concurrency <= 0 {
+		opts.Concurrency = DefaultConcurrency
+	}
+	c, err := kube.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Applier{client: c, mapper: newMapper(c), manager: opts.Manager, concurrency: opts.Concurrency}, nil
+}
+
+// ApplyOptions are the arguments of one Apply. Owner is required.
+type ApplyOptions struct {
+	// Owner names the set. Every object carries it as the label gc.OwnerLabel, so
+	// that it can be found by one list request and so that gc.Prune can tell it
+	// from a namesake. It must be a label value.
+	Owner string
+	// Previous is the inventory after the last Apply of this set. With it, what
+	// nobody touched costs no request of its own. Without it, every object is
+	// sent to the server, which is correct as well.
+	Previous gc.Inventory
+	// Namespace is given to namespaced objects that name none. Without it they
+	// are errors.
+	Namespace string
+	// Full sends every object to the server, whatever its metadata says. Do so
+	// from time to time: see the package documentation on what metadata cannot show.
+	Full bool
+	// Progress is called as each object is done, never concurrently.
+	Progress func(Change)
+}
+
+// Apply makes the cluster match objs by server-side apply, and takes over fields
+// that other managers changed. Objects are not modified.
+//
+// The result is complete whether or not there is an error: a failure in the
+// middle, a cancelled context or a server that goes away lose nothing of what
+// did happen. The error is an *ApplyError when objects failed, and an
+// *InvalidSetError, before any request that writes, when the set itself is wrong.
+func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (*Result, error) {
+	set, err := a.prepare(ctx, objs, opts)
+	if err != nil {
+		return &Result{Entries: opts.Previous}, err
+	}
+	if err := a.markUnchanged(ctx, set, opts); err != nil {
+		return &Result{Entries: opts.Previous.Intersect(set.entries())}, err
+	}
+	run(ctx, set, a.concurrency, a.applyItem, opts.Progress)
+	return set.result()
+}
+
+// Targets names the objects that Apply would touch, in the form that
+// gc.Steps.Targets wants. It asks the server for types alone.
+func (a *Applier) Targets(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (gc.Inventory, error) {
+	set, err := a.prepare(ctx, objs, opts)
+	if err != nil {
+		return nil, err
+	}
+	return set.entries(), nil
+}
+
+// item is one object on its way through Apply.
+type item struct {
+	intent *unstructured.Unstructured // normalised
+	body   []byte                     // the intent as it is sent
+	entry  gc.Entry                   // identity and intent digest; the rest as the server answers
+	prev   gc.Entry                   // from the previous inventory
+	known  bool                       // prev is set and was applied before
+	seen   bool                       // the server listed it
+	done   bool                       // nothing to do
+	change Change
+
+	needs   []*item // must be applied before
+	waiting int     // how many of needs are not done
+	feeds   []*item // those that wait for this one
+}
+
+func (it *item) target() kube.Target {
+	return kube.Target{GroupVersionResource: it.entry.GVR(), Namespace: it.entry.Namespace, Name: it.entry.Name}
+}
+
+type set struct {
+	items []*item // in the order of the objects given
+}
+
+func (s *set) entries() gc.Inventory {
+	entries := make([]gc.Entry, 0, len(s.items))
+	for _, it := range s.items {
+		entries = append(entries, it.entry)
+	}
+	return gc.NewInventory(entries...)
+}
+
+// prepare checks, normalises and addresses a set. It reports every fault of the
+// set at once, because fixing them one commit at a time is no pleasure.
+func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (*set, error) {
+	if opts.Owner == "" {
+		return nil, errors.New("apply: ApplyOptions.Owner is empty; name the set that the objects belong to")
+	}
+	if why := validation.IsValidLabelValue(opts.Owner); len(why) > 0 {
+		return nil, fmt.Errorf("apply: ApplyOptions.Owner %q is no label value: %s", opts.Owner, why[0])
+	}
+	if err := checkShape(objs); err != nil {
+		return nil, err
+	}
+	kinds, err := a.mapper.forSet(ctx, objs)
+	if err != nil {
+		return nil, err
+	}
+	s := &set{}
+	var faults []error
+	seen := map[gc.Key]bool{}
+	for _, obj := range objs {
+		it, err := a.newItem(obj, kinds, opts)
+		if err == nil && seen[it.entry.Key] {
+			err = &ObjectError{Key: it.entry.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two", terminal: true}
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		seen[it.entry.Key] = true
+		s.items = append(s.items, it)
+	}
+	if len(faults) > 0 {
+		return nil, &InvalidSetError{Faults: faults}
+	}
+	s.link()
+	return s, nil
+}
+
+func (a *Applier) newItem(obj *unstructured.Unstructured, kinds kindMap, opts ApplyOptions) (*item, error) {
+	gvk := obj.GroupVersionKind()
+	key := gc.Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
+	kind, ok := kinds[gvk]
+	if !ok {
+		return nil, &UnknownKindError{Key: key, Version: gvk.Version}
+	}
+	switch {
+	case !kind.namespaced:
+		key.Namespace = ""
+	case key.Namespace == "" && opts.Namespace == "":
+		return nil, &ObjectError{Key: key, Op: "apply", Reason: "it names no namespace; set metadata.namespace or ApplyOptions.Namespace", terminal: true}
+	case key.Namespace == "":
+		key.Namespace = opts.Namespace
+	}
+	intent, err := normalize(obj, key, opts.Owner)
+	if err != nil {
+		return nil, &ObjectError{Key: key, Op: "apply", Reason: err.Error(), terminal: true}
+	}
+	body, err := intent.MarshalJSON()
+	if err != nil {
+		return nil, &ObjectError{Key: key, Op: "apply", Reason: "it cannot be encoded as JSON", Err: err, terminal: true}
+	}
+	it := &item{intent: intent, body: body}
+	it.entry = gc.Entry{Key: key, Version: gvk.Version, Resource: kind.resource, Intent: intentDigest(body, a.manager)}
+	it.prev, it.known = opts.Previous.Lookup(key)
+	it.known = it.known && it.prev.UID != ""
+	it.change = Change{Key: key}
+	return it, nil
+}
+
+// checkShape finds objects that cannot be addressed at all.
+func checkShape(objs []*unstructured.Unstructured) error {
+	var faults []error
+	for i, obj := range objs {
+		var reason string
+		var key gc.Key
+		if obj == nil || obj.Object == nil {
+			reason = "it is empty"
+		} else {
+			gvk := obj.GroupVersionKind()
+			key = gc.Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
+			switch {
+			case gvk.Version == "":
+				reason = "it has no apiVersion"
+			case gvk.Kind == "":
+				reason = "it has no kind"
+			case key.Name == "" && obj.GetGenerateName() != "":
+				reason = "it has metadata.generateName; server-side apply needs metadata.name"
+			case key.Name == "":
+				reason = "it has no metadata.name"
+			}
+		}
+		if reason != "" {
+			faults = append(faults, &ObjectError{Key: key, Op: "apply", Reason: fmt.Sprintf("object %d of the set: %s", i+1, reason), terminal: true})
+		}
+	}
+	if len(faults) > 0 {
+		return &InvalidSetError{Faults: faults}
+	}
+	return nil
+}

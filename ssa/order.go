@@ -1,0 +1,161 @@
+package ssa
+
+import (
+	"context"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// link finds what each object of the set must wait for. The order is partial:
+// an object starts when its own needs are there, not when a whole level is.
+//
+//   - a namespaced object needs its namespace;
+//   - a custom resource needs its definition;
+//   - a role binding needs its role, because the server compares the role's rights
+//     with the caller's;
+//   - a webhook configuration needs everything else: its backend is often in the
+//     same set, and until that runs the webhook would refuse the rest.
+func (s *set) link() {
+	namespaces := map[string]*item{}
+	definitions := map[schema.GroupKind]*item{}
+	roles := map[[3]string]*item{}
+	for _, it := range s.items {
+		k := it.entry.Key
+		switch {
+		case k.Group == "" && k.Kind == "Namespace":
+			namespaces[k.Name] = it
+		case k.Group == rbacGroup && (k.Kind == "Role" || k.Kind == "ClusterRole"):
+			roles[[3]string{k.Kind, k.Namespace, k.Name}] = it
+		}
+		for gvk := range definedBy(it.intent) {
+			definitions[gvk.GroupKind()] = it
+		}
+	}
+	for _, it := range s.items {
+		it.need(namespaces[it.entry.Namespace])
+		it.need(definitions[it.entry.GVK().GroupKind()])
+		if kind, name, ok := roleOf(it); ok {
+			ns := it.entry.Namespace
+			if kind == "ClusterRole" {
+				ns = ""
+			}
+			it.need(roles[[3]string{kind, ns, name}])
+		}
+		if isWebhook(it) {
+			for _, other := range s.items {
+				if !isWebhook(other) {
+					it.need(other)
+				}
+			}
+		}
+	}
+}
+
+const rbacGroup = "rbac.authorization.k8s.io"
+
+func roleOf(it *item) (kind, name string, ok bool) {
+	if it.entry.Group != rbacGroup || !strings.HasSuffix(it.entry.Kind, "Binding") {
+		return "", "", false
+	}
+	ref, _ := it.intent.Object["roleRef"].(map[string]any)
+	kind, _ = ref["kind"].(string)
+	name, _ = ref["name"].(string)
+	return kind, name, true
+}
+
+func isWebhook(it *item) bool {
+	return it.entry.Group == "admissionregistration.k8s.io" && strings.HasSuffix(it.entry.Kind, "WebhookConfiguration")
+}
+
+func (it *item) need(other *item) {
+	if other == nil || other == it {
+		return
+	}
+	it.needs = append(it.needs, other)
+	other.feeds = append(other.feeds, it)
+	it.waiting++
+}
+
+// run carries out do for every object of the set, at most limit at a time, each
+// as soon as its needs are done. An object whose need failed is skipped, and so is
+// everything once the context ended or the server went away.
+func run(ctx context.Context, s *set, limit int, do func(context.Context, *item), report func(Change)) {
+	r := &runner{ctx: ctx, do: do, report: report, finished: make(chan *item)}
+	for _, it := range s.items {
+		if it.waiting == 0 {
+			r.ready = append(r.ready, it)
+		}
+	}
+	for left := len(s.items); left > 0; {
+		for len(r.ready) > 0 && r.inFlight < limit {
+			it := r.ready[0]
+			r.ready = r.ready[1:]
+			if r.start(it) {
+				r.finish(it)
+				left--
+			}
+		}
+		if r.inFlight > 0 {
+			it := <-r.finished
+			r.inFlight--
+			r.finish(it)
+			left--
+		}
+	}
+}
+
+type runner struct {
+	ctx      context.Context //nolint:containedctx // lives as long as one call of run
+	do       func(context.Context, *item)
+	report   func(Change)
+	ready    []*item
+	finished chan *item
+	inFlight int
+	gone     error // the server went away
+}
+
+// start begins an object's work, or reports that there is none to do.
+func (r *runner) start(it *item) (done bool) {
+	switch {
+	case it.done:
+		return true
+	case r.gone != nil:
+		it.skip("the API server went away", r.gone)
+		return true
+	case r.ctx.Err() != nil:
+		it.skip("the apply was ended before its turn", context.Cause(r.ctx))
+		return true
+	}
+	for _, need := range it.needs {
+		if a := need.change.Action; a == Failed || a == Skipped {
+			it.skip("it needs "+need.entry.Key.String()+", which was "+string(a), nil)
+			return true
+		}
+	}
+	r.inFlight++
+	go func() {
+		r.do(r.ctx, it)
+		r.finished <- it
+	}()
+	return false
+}
+
+func (r *runner) finish(it *item) {
+	if unreachable := asUnreachable(it.change.Err); unreachable != nil {
+		r.gone = unreachable
+	}
+	if r.report != nil {
+		r.report(it.change)
+	}
+	for _, next := range it.feeds {
+		if next.waiting--; next.waiting == 0 {
+			r.ready = append(r.ready, next)
+		}
+	}
+}
+
+func (it *item) skip(reason string, err error) {
+	it.change.Action = Skipped
+	it.change.Err = &ObjectError{Key: it.entry.Key, Op: "skip", Reason: reason, Err: err}
+}

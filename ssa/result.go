@@ -1,0 +1,122 @@
+package ssa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gitopskit/gitopskit/gc"
+)
+
+// Action is what Apply did with one object.
+type Action string
+
+// What Apply did with an object.
+const (
+	Created    Action = "created"    // it did not exist
+	Configured Action = "configured" // it existed, and the server changed it
+	Unchanged  Action = "unchanged"  // nothing was written
+	Skipped    Action = "skipped"    // not tried, because of what Err says
+	Failed     Action = "failed"     // tried and refused; Err says why
+)
+
+// Change is what happened to one object.
+type Change struct {
+	Key    gc.Key
+	Action Action
+	// Recreated says that somebody had deleted the object since the last Apply.
+	Recreated bool
+	// Drift lists what others had changed since the last Apply, and what Apply
+	// corrected.
+	Drift    []Drift
+	Warnings []string // from the server's Warning headers
+	Err      error    // for Failed and Skipped
+}
+
+// Drift is one field of ours that somebody else had changed.
+type Drift struct {
+	Path    string // as in spec.template.spec.containers[name=app].image
+	Manager string // who owns the value that was found; empty for a field that was removed
+	Old     any    // what was found; nil if the field was gone
+	New     any    // what Apply wrote
+	Masked  bool   // Old and New are withheld, because the object is a Secret
+}
+
+// String is for people, on one line.
+func (d Drift) String() string {
+	who := d.Manager
+	if who == "" {
+		who = "somebody"
+	}
+	switch {
+	case d.Masked:
+		return fmt.Sprintf("%s changed by %s (values withheld)", d.Path, who)
+	case d.Old == nil:
+		return fmt.Sprintf("%s removed by %s, restored to %s", d.Path, who, show(d.New))
+	}
+	return fmt.Sprintf("%s changed by %s to %s, restored to %s", d.Path, who, show(d.Old), show(d.New))
+}
+
+func show(v any) string {
+	const longest = 120
+	s := fmt.Sprintf("%v", v)
+	if str, ok := v.(string); ok {
+		s = fmt.Sprintf("%q", str)
+	}
+	if r := []rune(s); len(r) > longest {
+		s = string(r[:longest]) + "…"
+	}
+	return s
+}
+
+// Result is everything that one Apply did.
+type Result struct {
+	// Changes has one element for each object, in the order they were given.
+	Changes []Change
+	// Entries is the inventory of what exists now: what was applied, and what was
+	// applied before and could not be applied this time.
+	Entries gc.Inventory
+}
+
+// Count returns how many objects had one of the actions.
+func (r *Result) Count(actions ...Action) int {
+	n := 0
+	for _, c := range r.Changes {
+		for _, a := range actions {
+			if c.Action == a {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (s *set) result() (*Result, error) {
+	r := &Result{}
+	var entries []gc.Entry
+	var failed []Change
+	for _, it := range s.items {
+		r.Changes = append(r.Changes, it.change)
+		switch it.change.Action {
+		case Failed, Skipped:
+			failed = append(failed, it.change)
+			// An apply that failed may have been carried out all the same, when its
+			// answer was lost. Keep the object on record, but not as unchanged.
+			e := it.prev
+			if !it.known {
+				e = it.entry
+			}
+			e.Intent, e.ResourceVersion = "", ""
+			if it.known || errors.Is(it.change.Err, context.Canceled) || it.change.Action == Failed {
+				entries = append(entries, e)
+			}
+		default:
+			entries = append(entries, it.entry)
+		}
+	}
+	r.Entries = gc.NewInventory(entries...)
+	if len(failed) > 0 {
+		return r, &ApplyError{Failed: failed, Total: len(s.items)}
+	}
+	return r, nil
+}

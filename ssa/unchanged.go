@@ -1,0 +1,166 @@
+package ssa
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/kube"
+)
+
+// place is what one metadata list covers.
+type place struct {
+	gvr       schema.GroupVersionResource
+	namespace string
+}
+
+// markUnchanged finds, from metadata alone, the objects that need nothing: one
+// list request for each type and namespace, whatever the number of objects.
+func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) error {
+	if opts.Full {
+		return nil
+	}
+	places := map[place]map[string]*item{}
+	for _, it := range s.items {
+		if !it.known || it.prev.Intent != it.entry.Intent {
+			continue // sent in any case
+		}
+		p := place{it.entry.GVR(), it.entry.Namespace}
+		if places[p] == nil {
+			places[p] = map[string]*item{}
+		}
+		places[p][it.entry.Name] = it
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(a.concurrency)
+	for p, items := range places {
+		g.Go(func() error {
+			return a.look(ctx, p, items, opts.Owner, func(m *metav1.PartialObjectMetadata) {
+				it := items[m.Name]
+				if it == nil || !unchanged(it, m, a.manager) {
+					return
+				}
+				it.done = true
+				it.entry = it.prev
+				it.change.Action = Unchanged
+			})
+		})
+	}
+	return g.Wait()
+}
+
+// look calls each for the metadata of the objects of one place, in the cheapest
+// way that the identity is allowed.
+func (a *Applier) look(ctx context.Context, p place, items map[string]*item, owner string, each func(*metav1.PartialObjectMetadata)) error {
+	if len(items) == 1 {
+		return a.lookOneByOne(ctx, items, each)
+	}
+	selector := labels.Set{gc.OwnerLabel: owner}.String()
+	err := a.client.ListMetadata(ctx, p.gvr, p.namespace, selector, each)
+	if apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) {
+		return a.lookOneByOne(ctx, items, each)
+	}
+	return a.lookFailed(err)
+}
+
+func (a *Applier) lookOneByOne(ctx context.Context, items map[string]*item, each func(*metav1.PartialObjectMetadata)) error {
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(a.concurrency)
+	for _, it := range items {
+		g.Go(func() error {
+			m, err := a.client.GetMetadata(ctx, it.target())
+			if err != nil {
+				return a.lookFailed(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			each(m)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// lookFailed keeps the errors that stop the whole apply. For any other, the
+// objects are sent to the server, whose answer then says what is wrong with each.
+func (a *Applier) lookFailed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case kube.Unreachable(err):
+		return &UnreachableError{Server: a.client.Host(), Err: err}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return nil
+}
+
+// unchanged decides from an object's metadata that nobody changed what we
+// applied. An equal resourceVersion proves it. Otherwise something was written,
+// and for kinds whose generation counts every change of their content it was not
+// ours if the generation, our entry in managedFields and the metadata that we own
+// are all as they were: that is what a status update looks like.
+func unchanged(it *item, m *metav1.PartialObjectMetadata, manager string) bool {
+	switch {
+	case m.UID != it.prev.UID || m.DeletionTimestamp != nil:
+		return false
+	case m.ResourceVersion == it.prev.ResourceVersion:
+		return true
+	case !movingGeneration(it.entry.Key, it.prev) || m.Generation != it.prev.Generation:
+		return false
+	}
+	return ownedDigest(m, manager) == it.prev.Owned && it.prev.Owned != "" &&
+		holds(m.Labels, it.intent.GetLabels()) && holds(m.Annotations, it.intent.GetAnnotations())
+}
+
+// movingGeneration tells the kinds whose generation follows their content from
+// those that have none, and from PriorityClass, where it always is 1.
+func movingGeneration(k gc.Key, prev gc.Entry) bool {
+	return prev.Generation > 0 && (k.Group != "scheduling.k8s.io" || k.Kind != "PriorityClass")
+}
+
+func holds(live, want map[string]string) bool {
+	for k, v := range want {
+		if got, ok := live[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// ownedDigest identifies our entry in managedFields: the version it was written
+// in, when, and which fields it lists. Empty if there is none.
+func ownedDigest(m *metav1.PartialObjectMetadata, manager string) string {
+	i := slices.IndexFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return isOurs(e, manager) })
+	if i < 0 {
+		return ""
+	}
+	e := m.ManagedFields[i]
+	h := sha256.New()
+	h.Write([]byte(e.APIVersion))
+	h.Write([]byte{0})
+	if e.Time != nil {
+		h.Write([]byte(e.Time.UTC().Format("20060102150405")))
+	}
+	h.Write([]byte{0})
+	if e.FieldsV1 != nil {
+		h.Write(e.FieldsV1.Raw)
+	}
+	return base64.RawStdEncoding.EncodeToString(h.Sum(nil)[:12])
+}
+
+func isOurs(e metav1.ManagedFieldsEntry, manager string) bool {
+	return e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+}
