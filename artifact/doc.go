@@ -1,0 +1,55 @@
+// Package artifact turns a tree of files into something that others can fetch and
+// trust: one archive with a digest, the same bytes for the same tree on every
+// machine. It reads such archives back, into memory or below a directory, and
+// keeps them on disk under their digest.
+//
+//	store, err := artifact.NewStore("/var/lib/artifacts", artifact.StoreOptions{})
+//	sum, err := store.Pack(ctx, tree, artifact.PackOptions{})
+//	tree, err = store.Open(ctx, sum.Digest)
+//
+// # Guarantees
+//
+//   - The same tree gives the same archive, to the last bit: clock, owners, umask,
+//     machine and order of listing have no part in it. A tree is its paths, its
+//     bytes, its links, and which files may be executed.
+//   - [Summary].Digest is of the file and checks a download; ContentDigest is of
+//     the tree and answers whether anything changed, whatever release packed it.
+//   - Nothing is lost in silence: what an archive cannot hold is an error, but for
+//     empty directories. Links are kept as links.
+//   - [Open] and [Unpack] show nothing before the digest and every entry were
+//     checked. They read their input once, and to its end.
+//   - What was packed under some [Limits] opens under the same.
+//   - A [Store] survives the end of the process at any moment, with all that was
+//     stored before, and never holds half an archive under a digest. Several
+//     processes may share it. [Store.Open] checks the digest each time.
+//   - Errors that trying again cannot cure have a method Terminal that says so.
+//
+// # Limits
+//
+// Size, expansion, number of entries, depth and length of names are bounded by
+// default; see [Limits]. Packing needs memory for one piece of 4 MiB, its
+// compressor and the list of paths; Open holds the whole content.
+//
+// The format is tar in gzip members, which tar and gzip read as one file: a
+// member ends where the paths and sizes say, every 256 KiB to 4 MiB. Names must
+// be UTF-8. Names that differ in case only are kept; unpacking them on a disk that
+// ignores case is an error.
+//
+// A file system whose files can be changed by others while they are packed should
+// be that of an [os.Root], which follows no link out of it; an [os.DirFS] does, if
+// a file is replaced by a link at the right moment.
+//
+// # Threat model
+//
+// Archives and trees come from people who may want to write elsewhere, to read
+// what is not theirs, or to use up memory and disk. Hard links, devices, absolute
+// names, names with "..", entries twice, entries below a link, sparse files, and
+// links out of the tree through however many other links, are refused. Bounds
+// hold while bytes come in, not afterwards. With a digest, an archive is what it
+// was or an error. Without one, everything above still holds, but anyone who can
+// replace the file can replace the tree: a digest has to come from somewhere that
+// they cannot reach.
+//
+// A store trusts whoever can write to its directory not to remove files; it finds
+// changed ones.
+package artifact

@@ -1,0 +1,70 @@
+package artifact
+
+// OnDisk asks step before each thing that the store does to the disk from now on.
+func (s *Store) OnDisk(step func(op string) error) { s.disk = watchedDisk{osDisk{}, step} }
+
+type watchedDisk struct {
+	disk
+	step func(op string) error
+}
+
+func (d watchedDisk) createTemp(dir string) (tempFile, error) {
+	if err := d.step("create"); err != nil {
+		return nil, err
+	}
+	f, err := d.disk.createTemp(dir)
+	return watchedFile{f, d.step}, err
+}
+
+func (d watchedDisk) rename(from, to string) error {
+	if err := d.step("rename"); err != nil {
+		return err
+	}
+	return d.disk.rename(from, to)
+}
+
+func (d watchedDisk) syncDir(dir string) error {
+	if err := d.step("syncdir"); err != nil {
+		return err
+	}
+	return d.disk.syncDir(dir)
+}
+
+func (d watchedDisk) remove(name string) error {
+	if err := d.step("remove"); err != nil {
+		return err
+	}
+	return d.disk.remove(name)
+}
+
+type watchedFile struct {
+	tempFile
+	step func(op string) error
+}
+
+// Write does half of the work before it asks.
+func (f watchedFile) Write(b []byte) (int, error) {
+	n, err := f.tempFile.Write(b[:len(b)/2])
+	if err != nil {
+		return n, err
+	}
+	if err := f.step("write"); err != nil {
+		return n, err
+	}
+	m, err := f.tempFile.Write(b[n:])
+	return n + m, err
+}
+
+func (f watchedFile) Sync() error {
+	if err := f.step("sync"); err != nil {
+		return err
+	}
+	return f.tempFile.Sync()
+}
+
+func (f watchedFile) Close() error {
+	if err := f.step("close"); err != nil {
+		return err
+	}
+	return f.tempFile.Close()
+}

@@ -1,0 +1,64 @@
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// OpenOptions say what [Open] accepts. The zero value accepts any archive within
+// the default limits.
+type OpenOptions struct {
+	// Digest that the archive must have: sha256, sha384 or sha512. Empty means that
+	// it is not checked.
+	Digest digest.Digest
+	// Limits bound the archive and what it expands to.
+	Limits Limits
+}
+
+// Open reads an archive into memory and returns its tree, which also implements
+// [fs.ReadDirFS], [fs.ReadFileFS], [fs.StatFS] and [fs.ReadLinkFS], and is safe
+// for concurrent use. The tree does not depend on r any more.
+//
+// The archive is read to its end, and once; nothing is returned before its digest
+// and every entry were checked. It may come from other tools too: directories may
+// have entries, files any mode, of which only the owner's right to execute is
+// kept.
+//
+// Wrong bytes are a [*DigestError], or wrap [ErrFormat] if no digest was given;
+// entries that are not taken are an [*EntryError] or a [*LinkError]; too much of
+// something is a [*LimitError]. Errors of r are wrapped.
+func Open(ctx context.Context, r io.Reader, opts OpenOptions) (fs.FS, error) {
+	tree := newTree()
+	if _, err := scan(ctx, r, opts.Digest, opts.Limits.withDefaults(), tree); err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	tree.finish()
+	return tree, nil
+}
+
+// Tree is a sink: it takes the entries of an archive into memory.
+
+func (t *tree) dir(name string) error {
+	t.mkdir(name)
+	return nil
+}
+
+func (t *tree) file(e entry, r io.Reader) error {
+	// The size in a header is a claim: room is made as the bytes come.
+	buf := bytes.NewBuffer(make([]byte, 0, min(e.size, 1<<20)))
+	if _, err := buf.ReadFrom(r); err != nil {
+		return err
+	}
+	t.add(&node{path: e.path, mode: e.mode, data: buf.Bytes()})
+	return nil
+}
+
+func (t *tree) link(e entry) error {
+	t.add(&node{path: e.path, mode: e.mode, data: []byte(e.target)})
+	return nil
+}
