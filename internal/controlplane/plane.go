@@ -1,0 +1,214 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Options says what to start. The zero value is the small pair: etcd and
+// kube-apiserver.
+type Options struct {
+	// Workloads also starts kube-controller-manager, kube-scheduler and kwok,
+	// so that pods are made, scheduled and reported ready, namespaces are
+	// deleted, and owner references are followed.
+	Workloads bool
+
+	// Nodes is the number of simulated nodes with Workloads, all ready when
+	// Start returns. 0 means 2.
+	Nodes int
+
+	// Progress, if set, is told what is being done, and how far it is. It is
+	// called from one goroutine at a time and must return quickly.
+	Progress func(Progress)
+}
+
+func (o Options) report(p Progress) {
+	if o.Progress != nil {
+		o.Progress(p)
+	}
+}
+
+func (o Options) nodes() int {
+	if o.Nodes == 0 {
+		return 2
+	}
+	return o.Nodes
+}
+
+// How long things may take before they are called broken. They are ten times
+// and more what a busy machine with two cores needs.
+const (
+	startTimeout = 2 * time.Minute
+	stopTimeout  = 5 * time.Second
+	pollInterval = 50 * time.Millisecond
+)
+
+// Plane is a running control plane. Its methods are safe for concurrent use.
+type Plane struct {
+	binaries  string // folder of the binaries
+	workloads bool
+	dir       string // data, certificates, sockets and logs; the components' working directory
+	ca        *authority
+	admin     identity
+	port      int
+	reaper    *reaper
+
+	mu     sync.Mutex
+	etcd   *component
+	server *component
+	others []*component // the workload components, in start order
+	closed bool
+}
+
+// Start builds the binaries if need be (see [Ensure]), starts a control plane
+// and returns when it is ready. ctx bounds the start only; the plane runs
+// until [Plane.Close] or until this process ends, in whatever way.
+func Start(ctx context.Context, opts Options) (_ *Plane, err error) {
+	if opts.Nodes < 0 {
+		return nil, fmt.Errorf("controlplane: %d nodes asked for", opts.Nodes)
+	}
+	binaries, err := Ensure(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
+		fmt.Errorf("not ready after %s", startTimeout))
+	defer cancel()
+
+	p, err := newPlane(binaries, opts.Workloads)
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: %w", err)
+	}
+	if err := p.start(ctx, opts); err != nil {
+		return nil, fmt.Errorf("controlplane: %w", errors.Join(err, p.Close()))
+	}
+	return p, nil
+}
+
+// newPlane makes the data directory with its certificates, and the reaper that
+// will remove it.
+func newPlane(binaries string, workloads bool) (*Plane, error) {
+	binaries, err := filepath.Abs(binaries)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "gitopskit-controlplane-")
+	if err != nil {
+		return nil, err
+	}
+	reaper, err := startReaper(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	p := &Plane{binaries: binaries, workloads: workloads, dir: dir, reaper: reaper}
+	if err := p.writeCertificates(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Plane) start(ctx context.Context, opts Options) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	opts.report(Progress{Stage: Starting, Name: binEtcd})
+	if err := p.startEtcd(); err != nil {
+		return err
+	}
+	opts.report(Progress{Stage: Starting, Name: binServer})
+	// kube-apiserver keeps trying to reach etcd, so the two come up together.
+	if err := p.startServer(ctx); err != nil {
+		return err
+	}
+	if !opts.Workloads {
+		return nil
+	}
+	return p.startWorkloads(ctx, opts)
+}
+
+// Config returns a configuration for a client with all rights (group
+// system:masters) and without a client-side rate limit. Each call returns a
+// fresh copy, for the caller to change.
+func (p *Plane) Config() *rest.Config { return p.config(p.admin) }
+
+// User returns a configuration for a client that authenticates as the named
+// user, who has no rights but those that RBAC rules give to the user or the
+// groups.
+func (p *Plane) User(name string, groups ...string) (*rest.Config, error) {
+	if name == "" {
+		return nil, errors.New("controlplane: a user needs a name")
+	}
+	id, err := p.ca.client(name, groups...)
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: user %q: %w", name, err)
+	}
+	return p.config(id), nil
+}
+
+// StopServer stops kube-apiserver, as if the cluster had gone away: requests
+// are refused until [Plane.StartServer]. etcd keeps the data. Stopping a
+// stopped server does nothing.
+func (p *Plane) StopServer() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errClosed
+	}
+	// All state is in etcd, so there is nothing to lose by not waiting long.
+	p.server.stop(stopTimeout)
+	return nil
+}
+
+// StartServer starts kube-apiserver again at its old address and returns when
+// it is ready. ctx bounds the start only. Starting a running server does
+// nothing.
+func (p *Plane) StartServer(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errClosed
+	}
+	if p.server.running() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
+		fmt.Errorf("not ready after %s", startTimeout))
+	defer cancel()
+	if err := p.startServer(ctx); err != nil {
+		return fmt.Errorf("controlplane: %w", err)
+	}
+	return nil
+}
+
+var errClosed = errors.New("controlplane: the plane is closed")
+
+// Close stops every component, clients before servers, and removes the data.
+// Closing a closed plane does nothing.
+func (p *Plane) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+
+	var wg sync.WaitGroup
+	for _, c := range p.others {
+		wg.Go(func() { c.stop(stopTimeout) })
+	}
+	wg.Wait()
+	p.server.stop(stopTimeout)
+	p.etcd.stop(stopTimeout)
+
+	if err := errors.Join(p.reaper.close(), os.RemoveAll(p.dir)); err != nil {
+		return fmt.Errorf("controlplane: %w", err)
+	}
+	return nil
+}
