@@ -1,0 +1,248 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What can go wrong, for [errors.Is]. Those marked terminal, and the typed
+// errors that say so, have a method Terminal that returns true: trying again
+// cannot help, something must be changed first.
+var (
+	// ErrInvalidURL: the address is malformed or of a kind that this package
+	// refuses (terminal).
+	ErrInvalidURL error = &kind{"invalid repository URL", true}
+	// ErrInvalidRef: a reference, range or revision that no repository can
+	// have (terminal).
+	ErrInvalidRef error = &kind{"invalid reference", true}
+	// ErrInvalidAuth: credentials that cannot be used: an unreadable key, a
+	// wrong passphrase, a combination that makes no sense (terminal).
+	ErrInvalidAuth error = &kind{"invalid credentials", true}
+	// ErrInsecureCredentials: credentials would have gone over plain HTTP
+	// (terminal).
+	ErrInsecureCredentials error = &kind{"credentials refused over plain HTTP", true}
+	// ErrClosed: the Remote was closed (terminal).
+	ErrClosed error = &kind{"the remote is closed", true}
+
+	// ErrUnreachable: the server cannot be reached, or says that it cannot
+	// serve now.
+	ErrUnreachable error = &kind{"server unreachable", false}
+	// ErrAuthRequired: the server wants credentials and there are none.
+	ErrAuthRequired error = &kind{"authentication required", false}
+	// ErrAuthRefused: the server does not accept the credentials.
+	ErrAuthRefused error = &kind{"authentication refused", false}
+	// ErrHostKey: the SSH server's key is not the one that is known
+	// (see [HostKeyError]).
+	ErrHostKey error = &kind{"host key not trusted", true}
+	// ErrRepositoryNotFound: there is no such repository, or it is hidden from
+	// these credentials.
+	ErrRepositoryNotFound error = &kind{"repository not found", false}
+	// ErrProtocol: the server does not speak Git's protocol, or breaks it.
+	ErrProtocol error = &kind{"unexpected answer from the server", false}
+
+	// ErrEmptyRepository: the repository has no commits yet.
+	ErrEmptyRepository error = &kind{"the repository is empty", false}
+	// ErrObjectFormat: the repository does not use SHA-1 (terminal).
+	ErrObjectFormat error = &kind{"unsupported object format", true}
+	// ErrReferenceNotFound: no such branch, tag or reference
+	// (see [ReferenceError]).
+	ErrReferenceNotFound error = &kind{"reference not found", false}
+	// ErrNoMatch: no tag is in the SemVer range (see [ReferenceError]).
+	ErrNoMatch error = &kind{"no tag matches", false}
+	// ErrCommitUnavailable: the server does not give this commit.
+	ErrCommitUnavailable error = &kind{"commit not available", false}
+
+	// ErrLimit: one of [Limits] was exceeded (see [LimitError]).
+	ErrLimit error = &kind{"limit exceeded", true}
+	// ErrMalformed: an object or pack that Git would not have written
+	// (terminal).
+	ErrMalformed error = &kind{"malformed object", true}
+	// ErrLink: a link that leads out of the tree, or in circles (terminal).
+	ErrLink error = &kind{"link not followed", true}
+)
+
+// kind is a sentinel error that knows whether trying again can help.
+type kind struct {
+	text     string
+	terminal bool
+}
+
+func (k *kind) Error() string  { return k.text }
+func (k *kind) Terminal() bool { return k.terminal }
+
+// RemoteError says which operation on which repository failed. Its text holds
+// no credentials.
+type RemoteError struct {
+	Op  string // "resolve" or "fetch"
+	URL string // the address, without credentials
+	Err error
+
+	text string // of Err, redacted
+}
+
+func (e *RemoteError) Error() string { return fmt.Sprintf("%s %s: %s", e.Op, e.URL, e.text) }
+func (e *RemoteError) Unwrap() error { return e.Err }
+
+// ReferenceError says that what was asked for is not in the repository, and
+// what is. It is [ErrReferenceNotFound] or [ErrNoMatch].
+type ReferenceError struct {
+	Want string // as it was asked for: `branch "mian"`
+	// Have are at most five that are there: those with a similar name first.
+	Have []string
+	// Similar says that Have are similar to what was asked for.
+	Similar bool
+
+	kind error
+}
+
+func (e *ReferenceError) Error() string {
+	switch {
+	case len(e.Have) == 0:
+		return fmt.Sprintf("%v: %s; the repository has none of that kind", e.kind, e.Want)
+	case e.Similar:
+		return fmt.Sprintf("%v: %s; did you mean %s?", e.kind, e.Want, strings.Join(e.Have, " or "))
+	}
+	return fmt.Sprintf("%v: %s; there are for example %s", e.kind, e.Want, strings.Join(e.Have, ", "))
+}
+
+func (e *ReferenceError) Unwrap() error { return e.kind }
+
+// HostKeyError says that the key of an SSH server is not to be trusted. It is
+// [ErrHostKey].
+type HostKeyError struct {
+	Host        string // as in known_hosts: host, or [host]:port
+	Fingerprint string // of the key that the server showed, if it showed one
+	// Mismatch: the known hosts hold another key for this host. Otherwise they
+	// hold none.
+	Mismatch bool
+	// Revoked: the known hosts say that the key must not be used.
+	Revoked bool
+}
+
+func (e *HostKeyError) Error() string {
+	switch {
+	case e.Revoked:
+		return fmt.Sprintf("%v: %s showed %s, which the known hosts revoke", ErrHostKey, e.Host, e.Fingerprint)
+	case e.Mismatch && e.Fingerprint == "":
+		return fmt.Sprintf("%v: %s has no key of a type that the known hosts hold for it; compare its keys with its operator's list", ErrHostKey, e.Host)
+	case e.Mismatch:
+		return fmt.Sprintf("%v: %s showed %s, the known hosts hold another key for it; either the server has changed its key or someone is in between", ErrHostKey, e.Host, e.Fingerprint)
+	}
+	return fmt.Sprintf("%v: %s showed %s, the known hosts hold no key for it; compare with the operator's list and add it to Auth.KnownHosts", ErrHostKey, e.Host, e.Fingerprint)
+}
+
+func (e *HostKeyError) Unwrap() error { return ErrHostKey }
+
+// LimitError says which of the [Limits] was exceeded. It is [ErrLimit].
+type LimitError struct {
+	Name  string // the field of Limits
+	Limit int64  // in the unit of the field; nanoseconds for Time
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%v: more than Limits.%s allows (%s)", ErrLimit, e.Name, e.value())
+}
+
+func (e *LimitError) Unwrap() error { return ErrLimit }
+
+// clip makes text from elsewhere fit for an error message: one line, printable,
+// not long.
+func clip(s string) string {
+	const most = 200
+	var b strings.Builder
+	for _, r := range s {
+		if b.Len() >= most {
+			b.WriteString("…")
+			break
+		}
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// secrets are the strings that must never be in an error.
+type secrets []string
+
+// redact replaces secrets, as they are and as a URL would hold them.
+func (s secrets) redact(text string) string {
+	for _, secret := range s {
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			text = strings.ReplaceAll(text, form, "***")
+		}
+	}
+	return text
+}
+
+// wrap makes an error of an operation on this remote.
+func (r *Remote) wrap(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	// Whatever a connection said when it was cut: this is why it was cut. The
+	// exceptions are our own findings, which may come in the same moment.
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrHostKey) {
+		err = cause
+	}
+	return &RemoteError{Op: op, URL: r.shown, Err: err, text: r.secrets.redact(err.Error())}
+}
+
+// similar picks at most five of names for a message: those close to want, or
+// else the first ones.
+func similar(want string, names []string) (have []string, close bool) {
+	const most, scanned = 5, 10_000
+	type scored struct {
+		name     string
+		distance int
+	}
+	var near []scored
+	for _, name := range names[:min(len(names), scanned)] {
+		if d := distance(want, name); d <= max(2, len(want)/4) {
+			near = append(near, scored{name, d})
+		}
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return a.distance - b.distance })
+	for _, s := range near[:min(len(near), most)] {
+		have = append(have, fmt.Sprintf("%q", s.name))
+	}
+	if have != nil {
+		return have, true
+	}
+	for _, name := range names[:min(len(names), most)] {
+		have = append(have, fmt.Sprintf("%q", clip(name)))
+	}
+	return have, false
+}
+
+// distance is the edit distance of two short names; of long ones it is the
+// length, which is far enough.
+func distance(a, b string) int {
+	const short = 64
+	if len(a) > short || len(b) > short {
+		return short
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

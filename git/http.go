@@ -1,0 +1,241 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const userAgent = "git/2.0 (gitopskit)" // some servers look for git/ at the beginning
+
+// httpTransport speaks Git's smart HTTP protocol with one server.
+type httpTransport struct {
+	base   *url.URL
+	header string // the Authorization header, for the origin of base
+	client *http.Client
+	idle   func() // closes idle connections
+}
+
+func newHTTPTransport(base *url.URL, opts Options) (*httpTransport, error) {
+	transport := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    30 * time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    4,
+		ForceAttemptHTTP2:      true,
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+	if len(opts.CABundle) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(opts.CABundle) {
+			return nil, fmt.Errorf("%w: Options.CABundle holds no certificate in PEM", ErrInvalidAuth)
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	var wrapped http.RoundTripper = transport
+	if opts.WrapTransport != nil {
+		wrapped = opts.WrapTransport(transport)
+	}
+	return &httpTransport{
+		base:   base,
+		header: opts.Auth.header(),
+		client: &http.Client{
+			Transport: wrapped,
+			// Redirects are followed below, one by one.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		idle: transport.CloseIdleConnections,
+	}, nil
+}
+
+func (t *httpTransport) close() { t.idle() }
+
+func (t *httpTransport) connect(_ context.Context, metered func(io.Reader) io.Reader) (session, error) {
+	return &httpSession{httpTransport: t, at: t.base, metered: metered}, nil
+}
+
+// httpSession is one operation: a GET for the references and at most one POST.
+type httpSession struct {
+	*httpTransport
+	at      *url.URL // the repository, after redirects
+	metered func(io.Reader) io.Reader
+	open    []io.Closer
+}
+
+// stateless: every request stands alone, unless the first one was redirected:
+// then it takes the first one to know where the second goes.
+func (s *httpSession) stateless() bool { return s.at == s.base }
+
+func (s *httpSession) close() {
+	for _, c := range s.open {
+		c.Close()
+	}
+}
+
+const (
+	refsPath = "/info/refs"
+	service  = "git-upload-pack"
+)
+
+// advertise asks for the references, and follows redirects: what moves is the
+// repository, so that the second request goes to the new place directly.
+func (s *httpSession) advertise(ctx context.Context) (*packetReader, error) {
+	const redirects = 5 // as many as a person would follow
+	at := s.at
+	for range redirects + 1 {
+		target := at.JoinPath(refsPath)
+		target.RawQuery = "service=" + service
+		resp, err := s.do(ctx, http.MethodGet, target, nil)
+		if err != nil {
+			return nil, err
+		}
+		next, err := redirected(resp)
+		if err != nil {
+			return nil, err
+		}
+		if next == nil {
+			s.at = at
+			packets, err := s.result(resp, "application/x-git-upload-pack-advertisement")
+			if err != nil {
+				return nil, err
+			}
+			return packets, skipService(packets)
+		}
+		at = next
+	}
+	return nil, fmt.Errorf("%w: more than %d redirects", ErrProtocol, redirects)
+}
+
+// redirected returns the repository that a redirect leads to, nil if the
+// response is none.
+func redirected(resp *http.Response) (*url.URL, error) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	resp.Body.Close()
+	refuse := func(why string) (*url.URL, error) {
+		return nil, fmt.Errorf("%w: redirect refused: it leads %s", ErrProtocol, why)
+	}
+	next, err := resp.Location()
+	if err != nil {
+		return refuse("nowhere")
+	}
+	from := resp.Request.URL.Scheme
+	switch {
+	case next.Scheme != "https" && next.Scheme != "http":
+		return refuse("to a scheme other than http and https")
+	case from == "https" && next.Scheme == "http":
+		return refuse("from https to http")
+	case next.User != nil:
+		return refuse("to an address with a user or password")
+	case !strings.HasSuffix(next.Path, refsPath):
+		return refuse("to a page that is not a repository, such as a login form")
+	}
+	next.Path = strings.TrimSuffix(next.Path, refsPath)
+	next.RawPath = strings.TrimSuffix(next.RawPath, refsPath)
+	next.RawQuery, next.Fragment, next.RawFragment = "", "", ""
+	return next, nil
+}
+
+// request sends what is wanted and returns the answer.
+func (s *httpSession) request(ctx context.Context, body []byte) (*packetReader, error) {
+	resp, err := s.do(ctx, http.MethodPost, s.at.JoinPath(service), body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 3 {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%w: redirect of a POST refused", ErrProtocol)
+	}
+	return s.result(resp, "application/x-git-upload-pack-result")
+}
+
+func (s *httpSession) do(ctx context.Context, method string, target *url.URL, body []byte) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		content = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), content)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	req.Header.Set("User-Agent", userAgent)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
+		req.Header.Set("Accept", "application/x-git-upload-pack-result")
+	}
+	if s.header != "" && origin(target) == origin(s.base) {
+		req.Header.Set("Authorization", s.header)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		// Without the address that url.Error puts in front: ours is there
+		// already, another one is the server's choice.
+		var outer *url.Error
+		if errors.As(err, &outer) {
+			err = outer.Err
+		}
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return resp, nil
+}
+
+// result checks the head of a response and returns its body.
+func (s *httpSession) result(resp *http.Response, contentType string) (*packetReader, error) {
+	s.open = append(s.open, resp.Body)
+	sent := resp.Request.Header.Get("Authorization") != ""
+	switch code := resp.StatusCode; {
+	case code == http.StatusUnauthorized && !sent && s.header != "":
+		return nil, fmt.Errorf("%w: the repository has moved to %s, where the credentials are not sent; change its URL",
+			ErrAuthRequired, clip(resp.Request.URL.Host))
+	case code == http.StatusUnauthorized && !sent:
+		return nil, fmt.Errorf("%w: set Options.Auth", ErrAuthRequired)
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return nil, fmt.Errorf("%w (status %d): check the user, the password or token, and what it may read", ErrAuthRefused, code)
+	case code == http.StatusNotFound, code == http.StatusGone:
+		return nil, fmt.Errorf("%w (status %d): check the URL; a private repository may say so if credentials are missing", ErrRepositoryNotFound, code)
+	case code == http.StatusTooManyRequests, code >= 500:
+		return nil, fmt.Errorf("%w: status %d", ErrUnreachable, code)
+	case code != http.StatusOK:
+		return nil, fmt.Errorf("%w: status %d", ErrProtocol, code)
+	}
+	got, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if strings.TrimSpace(got) != contentType {
+		return nil, fmt.Errorf("%w: %q is not a Git server with smart HTTP (content type %q)", ErrProtocol, clip(resp.Request.URL.Host), clip(got))
+	}
+	return newPacketReader(s.metered(resp.Body)), nil
+}
+
+// skipService reads the lines that come before the references over HTTP only.
+func skipService(packets *packetReader) error {
+	line, flush, err := packets.next()
+	if err != nil {
+		return noEOF(err)
+	}
+	if flush || strings.TrimSpace(string(line)) != "# service="+service {
+		return fmt.Errorf("%w: not the references of a repository", ErrProtocol)
+	}
+	if _, flush, err = packets.next(); err != nil {
+		return noEOF(err)
+	}
+	if !flush {
+		return fmt.Errorf("%w: not the references of a repository", ErrProtocol)
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+)
+
+// objects are the objects of a pack by their id.
+type objects map[id]object
+
+// readPack reads a pack with the go-git engine. The whole of it is in memory
+// before anything is inflated, and is measured before it is decoded: the
+// decoder knows no limits.
+func readPack(ctx context.Context, r io.Reader, lim Limits) (objects, error) {
+	var spool bytes.Buffer
+	if _, err := spool.ReadFrom(r); err != nil {
+		return nil, err
+	}
+	if err := measurePack(ctx, spool.Bytes(), lim); err != nil {
+		return nil, packError(err)
+	}
+	store := &packStore{ctx: ctx, objects: objects{}}
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(bytes.NewReader(spool.Bytes())), store)
+	if err != nil {
+		return nil, packError(err)
+	}
+	if _, err := parser.Parse(); err != nil {
+		return nil, packError(err)
+	}
+	return store.objects, nil
+}
+
+func packError(err error) error {
+	var limit *LimitError
+	if errors.As(err, &limit) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: pack: %s", ErrMalformed, clip(err.Error()))
+}
+
+// measurePack inflates every entry once, keeping none, to hold the pack to the
+// limits and to what its headers say.
+func measurePack(ctx context.Context, pack []byte, lim Limits) error {
+	scanner := packfile.NewScanner(bytes.NewReader(pack))
+	_, count, err := scanner.Header()
+	if err != nil {
+		return err
+	}
+	if int64(count) > int64(lim.Objects) {
+		return &LimitError{"Objects", int64(lim.Objects)}
+	}
+	var total int64
+	measure := func(size int64) error {
+		if size < 0 || size > lim.ObjectSize {
+			return &LimitError{"ObjectSize", lim.ObjectSize}
+		}
+		if total += size; total > lim.Inflated {
+			return &LimitError{"Inflated", lim.Inflated}
+		}
+		return nil
+	}
+	for range count {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		head, err := scanner.NextObjectHeader()
+		if err != nil {
+			return err
+		}
+		if err := measure(head.Length); err != nil {
+			return err
+		}
+		begin := &prefix{}
+		n, _, err := scanner.NextObject(begin)
+		if err != nil {
+			return err
+		}
+		if n != head.Length {
+			return fmt.Errorf("an object of %d bytes has %d", head.Length, n)
+		}
+		if head.Type.IsDelta() {
+			result, err := deltaResult(begin.buf)
+			if err != nil {
+				return err
+			}
+			if err := measure(result); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = scanner.Checksum()
+	return err
+}
+
+// deltaResult reads how large the object is that a delta makes: the second of
+// the two numbers that it begins with.
+func deltaResult(delta []byte) (int64, error) {
+	_, n := binary.Uvarint(delta)
+	if n <= 0 {
+		return 0, errors.New("a delta without sizes")
+	}
+	size, n := binary.Uvarint(delta[n:])
+	if n <= 0 || size > 1<<62 {
+		return 0, errors.New("a delta without sizes")
+	}
+	return int64(size), nil
+}
+
+// prefix keeps the first bytes of what is written to it: enough for the sizes
+// at the beginning of a delta.
+type prefix struct{ buf []byte }
+
+func (p *prefix) Write(b []byte) (int, error) {
+	p.buf = append(p.buf, b[:min(len(b), 2*binary.MaxVarintLen64-len(p.buf))]...)
+	return len(b), nil
+}
+
+// packStore is where the decoder puts objects, and finds the bases of deltas.
+type packStore struct {
+	ctx     context.Context // of the one call of readPack that it serves
+	objects objects
+}
+
+var _ storer.EncodedObjectStorer = (*packStore)(nil)
+
+func (s *packStore) SetEncodedObject(o plumbing.EncodedObject) (plumbing.Hash, error) {
+	if err := context.Cause(s.ctx); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	r, err := o.Reader()
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer r.Close()
+	raw := make([]byte, o.Size())
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	switch o.Type() {
+	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
+	default:
+		return plumbing.ZeroHash, plumbing.ErrInvalidType
+	}
+	// The hash is computed from the content, so that it proves the content.
+	hash := plumbing.ComputeHash(o.Type(), raw)
+	s.objects[id(hash)] = object{kind: o.Type().String(), raw: raw}
+	return hash, nil
+}
+
+func (s *packStore) EncodedObject(_ plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	o, ok := s.objects[id(hash)]
+	if !ok {
+		return nil, plumbing.ErrObjectNotFound
+	}
+	kind, err := plumbing.ParseObjectType(o.kind)
+	if err != nil {
+		return nil, err
+	}
+	return &storedObject{hash: hash, kind: kind, raw: o.raw}, nil
+}
+
+func (s *packStore) HasEncodedObject(hash plumbing.Hash) error {
+	_, err := s.EncodedObject(plumbing.AnyObject, hash)
+	return err
+}
+
+func (s *packStore) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
+	o, err := s.EncodedObject(plumbing.AnyObject, hash)
+	if err != nil {
+		return 0, err
+	}
+	return o.Size(), nil
+}
+
+func (s *packStore) NewEncodedObject() plumbing.EncodedObject { return &plumbing.MemoryObject{} }
+
+func (s *packStore) IterEncodedObjects(plumbing.ObjectType) (storer.EncodedObjectIter, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (s *packStore) AddAlternate(string) error { return errors.ErrUnsupported }
+
+// storedObject shows an object to the decoder without copying it.
+type storedObject struct {
+	plumbing.MemoryObject // for the methods that change it, which nobody calls
+
+	hash plumbing.Hash
+	kind plumbing.ObjectType
+	raw  []byte
+}
+
+func (o *storedObject) Hash() plumbing.Hash       { return o.hash }
+func (o *storedObject) Type() plumbing.ObjectType { return o.kind }
+func (o *storedObject) Size() int64               { return int64(len(o.raw)) }
+func (o *storedObject) Reader() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(o.raw)), nil
+}

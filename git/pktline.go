@@ -1,0 +1,99 @@
+package git
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// maxPacket is the longest pkt-line that git sends, its length included.
+const maxPacket = 65520
+
+// packetReader reads pkt-lines: four hexadecimal digits of length, then that
+// much less four.
+type packetReader struct {
+	r   *bufio.Reader
+	buf [maxPacket]byte
+}
+
+func newPacketReader(r io.Reader) *packetReader {
+	return &packetReader{r: bufio.NewReaderSize(r, maxPacket)}
+}
+
+// next returns the payload of a packet, valid until the following call, or
+// flush for the packet that ends a section. An error that the server sends is
+// an error here.
+func (p *packetReader) next() (payload []byte, flush bool, err error) {
+	head := p.buf[:4]
+	if _, err := io.ReadFull(p.r, head); err != nil {
+		return nil, false, err
+	}
+	n, err := strconv.ParseUint(string(head), 16, 16)
+	switch {
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: not Git's protocol: %q where the length of a packet should be", ErrProtocol, clip(string(head)))
+	case n == 0:
+		return nil, true, nil
+	case n < 4 || n > maxPacket:
+		return nil, false, fmt.Errorf("%w: a packet of impossible length %d", ErrProtocol, n)
+	}
+	payload = p.buf[:n-4]
+	if _, err := io.ReadFull(p.r, payload); err != nil {
+		return nil, false, noEOF(err)
+	}
+	if message, ok := bytes.CutPrefix(payload, []byte("ERR ")); ok {
+		return nil, false, serverError(string(message))
+	}
+	return payload, false, nil
+}
+
+// appendPacket appends a pkt-line.
+func appendPacket(b []byte, payload string) []byte {
+	return fmt.Appendf(b, "%04x%s", len(payload)+4, payload)
+}
+
+const flushPacket = "0000"
+
+// sideband takes a stream apart that carries progress and errors beside the
+// data, and reads the data.
+type sideband struct {
+	packets *packetReader
+	left    []byte
+}
+
+func (s *sideband) Read(p []byte) (int, error) {
+	for len(s.left) == 0 {
+		payload, flush, err := s.packets.next()
+		switch {
+		case err != nil:
+			return 0, noEOF(err)
+		case flush:
+			return 0, io.EOF
+		case len(payload) == 0:
+			continue
+		}
+		switch payload[0] {
+		case 1:
+			s.left = payload[1:]
+		case 2: // progress, for people
+		case 3:
+			return 0, serverError(string(payload[1:]))
+		default:
+			return 0, fmt.Errorf("%w: data on unknown channel %d", ErrProtocol, payload[0])
+		}
+	}
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
+}
+
+// noEOF turns an end where more should come into an error that says so.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: the connection ended in the middle of the answer", ErrUnreachable)
+	}
+	return err
+}

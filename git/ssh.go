@@ -1,0 +1,186 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// sshTransport runs git-upload-pack on one server. It reads neither the user's
+// SSH configuration nor an agent.
+type sshTransport struct {
+	addr    string // host:port
+	name    string // of the host in known_hosts
+	user    string
+	command string
+	signer  ssh.Signer
+	known   knownHosts
+}
+
+func newSSHTransport(u *url.URL, auth Auth) (*sshTransport, error) {
+	signer, err := auth.signer()
+	if err != nil {
+		return nil, err
+	}
+	known, err := parseKnownHosts(auth.KnownHosts)
+	if err != nil {
+		return nil, err
+	}
+	t := &sshTransport{user: u.User.Username(), signer: signer, known: known}
+	if t.user == "" {
+		t.user = auth.Username
+	}
+	if t.user == "" {
+		t.user = "git"
+	}
+	t.addr, t.name = sshAddress(u.Hostname(), u.Port())
+	path := u.Path
+	if strings.HasPrefix(path, "/~") { // a path in a home directory
+		path = path[1:]
+	}
+	t.command = service + " " + quote(path)
+	return t, nil
+}
+
+// quote quotes a word for the shell that may run the command, as git does it.
+func quote(s string) string {
+	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(s) + "'"
+}
+
+func (t *sshTransport) close() {}
+
+// sshSession is one run of git-upload-pack.
+type sshSession struct {
+	client  *ssh.Client
+	session *ssh.Session
+	stop    func() bool
+	stdin   io.WriteCloser
+	packets *packetReader
+	stderr  tail
+}
+
+// connect dials and starts the command. The end of ctx closes the connection,
+// whatever it is doing: the handshake of x/crypto/ssh knows no context.
+func (t *sshTransport) connect(ctx context.Context, metered func(io.Reader) io.Reader) (session, error) {
+	dialer := net.Dialer{Timeout: 30 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", t.addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	client, err := t.handshake(conn)
+	if err != nil {
+		stop()
+		conn.Close()
+		return nil, err
+	}
+	s := &sshSession{client: client, stop: stop}
+	if err := s.start(t.command, metered); err != nil {
+		s.close()
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return s, nil
+}
+
+func (t *sshTransport) handshake(conn net.Conn) (*ssh.Client, error) {
+	var verdict error
+	config := &ssh.ClientConfig{
+		User:              t.user,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(t.signer)},
+		HostKeyAlgorithms: t.known.algorithms(t.name),
+		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			verdict = t.known.check(t.name, key)
+			return verdict
+		},
+		ClientVersion: "SSH-2.0-gitopskit",
+	}
+	c, channels, requests, err := ssh.NewClientConn(conn, t.addr, config)
+	if err == nil {
+		return ssh.NewClient(c, channels, requests), nil
+	}
+	var algorithms *ssh.AlgorithmNegotiationError
+	switch {
+	case verdict != nil:
+		return nil, verdict
+	case errors.As(err, &algorithms) && strings.Contains(algorithms.What, "host key"):
+		return nil, &HostKeyError{Host: t.name, Mismatch: true}
+	case strings.Contains(err.Error(), "unable to authenticate"):
+		return nil, fmt.Errorf("%w: %s does not let user %q in with the key %s", ErrAuthRefused,
+			t.name, clip(t.user), ssh.FingerprintSHA256(t.signer.PublicKey()))
+	}
+	return nil, fmt.Errorf("%w: %s", ErrUnreachable, clip(err.Error()))
+}
+
+func (s *sshSession) start(command string, metered func(io.Reader) io.Reader) (err error) {
+	if s.session, err = s.client.NewSession(); err != nil {
+		return err
+	}
+	if s.stdin, err = s.session.StdinPipe(); err != nil {
+		return err
+	}
+	stdout, err := s.session.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	s.session.Stderr = &s.stderr
+	s.packets = newPacketReader(metered(stdout))
+	return s.session.Start(command)
+}
+
+func (s *sshSession) stateless() bool { return false }
+
+func (s *sshSession) advertise(context.Context) (*packetReader, error) {
+	// A server that refuses says nothing here and gives its reason elsewhere.
+	if _, err := s.packets.r.Peek(1); errors.Is(err, io.EOF) {
+		s.session.Wait() // its error is less than what stderr says
+		if text := s.stderr.String(); text != "" {
+			return nil, serverError(text)
+		}
+		return nil, fmt.Errorf("%w: the server ended the session without an answer", ErrProtocol)
+	}
+	return s.packets, nil
+}
+
+func (s *sshSession) request(_ context.Context, body []byte) (*packetReader, error) {
+	if _, err := s.stdin.Write(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return s.packets, nil
+}
+
+func (s *sshSession) close() {
+	if s.stdin != nil {
+		s.stdin.Close()
+	}
+	s.client.Close()
+	s.stop()
+}
+
+// tail keeps the end of what is written to it, for a message.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	const kept = 1024
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p[max(0, len(p)-kept):]...)
+	t.buf = t.buf[max(0, len(t.buf)-kept):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return clip(string(t.buf))
+}

@@ -1,0 +1,246 @@
+package gitserver
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// SSHOptions say who may read.
+type SSHOptions struct {
+	// Keys are the public keys of those who may read. Nobody else may.
+	Keys []ssh.PublicKey
+	// HostKeys of the server; none: one new Ed25519 key.
+	HostKeys []crypto.Signer
+}
+
+// ServeSSH serves the repositories below dir over SSH on a free port of the
+// loopback interface: git-upload-pack and nothing else.
+func ServeSSH(ctx context.Context, dir string, opts SSHOptions) (*Server, error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	config := &ssh.ServerConfig{
+		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			for _, k := range opts.Keys {
+				if equal(string(k.Marshal()), string(key.Marshal())) {
+					return nil, nil
+				}
+			}
+			return nil, errors.New("this key may not read")
+		},
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	known, err := addHostKeys(config, opts.HostKeys, l.Addr().String())
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	s := &sshServer{root: root, config: config, listener: l, conns: map[net.Conn]bool{}}
+	s.running.Go(func() { s.accept(ctx) })
+	return &Server{URL: "ssh://git@" + l.Addr().String(), KnownHosts: known, close: s.close}, nil
+}
+
+func addHostKeys(config *ssh.ServerConfig, keys []crypto.Signer, addr string) ([]byte, error) {
+	if len(keys) == 0 {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		keys = []crypto.Signer{private}
+	}
+	var known []byte
+	for _, key := range keys {
+		signer, err := ssh.NewSignerFromSigner(key)
+		if err != nil {
+			return nil, err
+		}
+		config.AddHostKey(signer)
+		line := knownhosts.Line([]string{knownhosts.Normalize(addr)}, signer.PublicKey())
+		known = append(known, line+"\n"...)
+	}
+	return known, nil
+}
+
+type sshServer struct {
+	root     string
+	config   *ssh.ServerConfig
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[net.Conn]bool
+}
+
+func (s *sshServer) close() error {
+	s.mu.Lock()
+	s.closed = true
+	err := s.listener.Close()
+	for conn := range s.conns {
+		conn.Close()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	return err
+}
+
+func (s *sshServer) accept(ctx context.Context) {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			conn.Close()
+			return
+		}
+		s.conns[conn] = true
+		s.mu.Unlock()
+		s.running.Go(func() {
+			s.serve(ctx, conn)
+			conn.Close()
+			s.mu.Lock()
+			delete(s.conns, conn)
+			s.mu.Unlock()
+		})
+	}
+}
+
+func (s *sshServer) serve(ctx context.Context, conn net.Conn) {
+	_, channels, requests, err := ssh.NewServerConn(conn, s.config)
+	if err != nil {
+		return // the client hears of it
+	}
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	// Ends with the connection, and takes the processes with it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sessions.Go(func() { ssh.DiscardRequests(requests) })
+	for request := range channels {
+		if request.ChannelType() != "session" {
+			request.Reject(ssh.UnknownChannelType, "sessions only")
+			continue
+		}
+		channel, requests, err := request.Accept()
+		if err != nil {
+			return
+		}
+		sessions.Go(func() { s.session(ctx, channel, requests) })
+	}
+}
+
+// session serves one channel: any number of env requests and one exec request.
+func (s *sshServer) session(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Request) {
+	defer channel.Close()
+	protocol := ""
+	for req := range requests {
+		switch req.Type {
+		case "env":
+			var env struct{ Name, Value string }
+			ok := ssh.Unmarshal(req.Payload, &env) == nil && env.Name == "GIT_PROTOCOL"
+			if ok {
+				protocol = env.Value
+			}
+			reply(req, ok)
+		case "exec":
+			var exec struct{ Command string }
+			err := ssh.Unmarshal(req.Payload, &exec)
+			reply(req, err == nil)
+			if err != nil {
+				return
+			}
+			go ssh.DiscardRequests(requests)
+			s.exec(ctx, channel, exec.Command, protocol)
+			return
+		default:
+			reply(req, false)
+		}
+	}
+}
+
+func reply(req *ssh.Request, ok bool) {
+	if req.WantReply {
+		req.Reply(ok, nil) // fails if the client is gone, which the next read shows
+	}
+}
+
+func (s *sshServer) exec(ctx context.Context, channel ssh.Channel, command, protocol string) {
+	status := uint32(128)
+	dir, err := s.repository(command)
+	if err != nil {
+		fmt.Fprintln(channel.Stderr(), err)
+	} else {
+		cmd := exec.CommandContext(ctx, "git", "upload-pack", "--strict", dir)
+		cmd.Env = append(Environ(), "GIT_PROTOCOL="+protocol)
+		cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
+		if stdin, err := cmd.StdinPipe(); err == nil && cmd.Start() == nil {
+			// Not cmd.Stdin: Wait would then wait for a client that says nothing.
+			go func() {
+				io.Copy(stdin, channel)
+				stdin.Close()
+			}()
+			if cmd.Wait() == nil {
+				status = 0
+			}
+		}
+	}
+	channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+}
+
+// repository returns the directory that a command of the form
+// git-upload-pack '/name.git' is about.
+func (s *sshServer) repository(command string) (string, error) {
+	name, ok := strings.CutPrefix(command, "git-upload-pack ")
+	if !ok {
+		return "", errors.New("git-upload-pack is the only command here")
+	}
+	name, err := unquote(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(s.root, filepath.FromSlash(path.Clean("/"+name))), nil
+}
+
+// unquote undoes the quoting of a word for a shell, as git does it: in single
+// quotes, with \' and \! outside of them.
+func unquote(s string) (string, error) {
+	var b strings.Builder
+	for s != "" {
+		switch {
+		case s[0] == '\'':
+			word, rest, ok := strings.Cut(s[1:], "'")
+			if !ok {
+				return "", errors.New("a quote is left open")
+			}
+			b.WriteString(word)
+			s = rest
+		case s[0] == '\\' && len(s) > 1:
+			b.WriteByte(s[1])
+			s = s[2:]
+		default:
+			return "", errors.New("the repository is not quoted")
+		}
+	}
+	return b.String(), nil
+}
