@@ -1,0 +1,93 @@
+package kustomize
+
+import (
+	"fmt"
+	"strings"
+)
+
+// RefusedError says that a kustomization asks for something that a build never
+// does: read what is outside of the tree, use the network, run a program.
+type RefusedError struct {
+	File   string // in the tree
+	Field  string // of the file, for instance resources[2]; empty if it is the file itself
+	Value  string // as the file has it
+	Reason string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s: refused %s: %s", place(e.File, e.Field), quote(e.Value), e.Reason)
+}
+
+// Terminal reports that trying again cannot help.
+func (e *RefusedError) Terminal() bool { return true }
+
+// InputError says that a file of the tree cannot be used as it is, or is missing.
+type InputError struct {
+	File  string // in the tree
+	Field string // of the file, where one is at fault
+	Err   error
+}
+
+func (e *InputError) Error() string { return fmt.Sprintf("%s: %v", place(e.File, e.Field), e.Err) }
+
+func (e *InputError) Unwrap() error { return e.Err }
+
+// Terminal reports that trying again cannot help.
+func (e *InputError) Terminal() bool { return true }
+
+// LimitError says that a build reads more than allowed.
+type LimitError struct {
+	Limit string // the field of [Limits]
+	Max   int64  // its value
+	File  string // where it was exceeded
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%s: the build exceeds Limits.%s (%d): make it smaller, or raise the limit", e.File, e.Limit, e.Max)
+}
+
+// Terminal reports that trying again cannot help.
+func (e *LimitError) Terminal() bool { return true }
+
+// BuildError is an error of kustomize itself: a patch without a target, two
+// objects of the same name, a base in a circle.
+type BuildError struct {
+	Dir  string // that was to be built
+	File string // the last file that kustomize read, which often is the one at fault
+	Err  error
+}
+
+func (e *BuildError) Error() string {
+	msg := fmt.Sprintf("build %s: %s", e.Dir, readable(e.Err.Error()))
+	if e.File != "" && !strings.Contains(msg, e.File) {
+		msg += fmt.Sprintf(" (the last file read was %s)", e.File)
+	}
+	return msg
+}
+
+func (e *BuildError) Unwrap() error { return e.Err }
+
+// Terminal reports that trying again cannot help: a build depends on the tree
+// alone.
+func (e *BuildError) Terminal() bool { return true }
+
+// readable takes out of kustomize's messages where the tree is mounted for it.
+func readable(msg string) string {
+	return strings.NewReplacer(mount+"/", "", mount, ".", outer, "the target namespace").Replace(msg)
+}
+
+func place(file, field string) string {
+	if field == "" {
+		return file
+	}
+	return file + ": " + field
+}
+
+// quote keeps a long value, such as an inline patch, from filling the message.
+func quote(s string) string {
+	const most = 200
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

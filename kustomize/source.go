@@ -1,0 +1,129 @@
+package kustomize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/gitopskit/gitopskit/internal/links"
+)
+
+// source reads the tree for one build: through links but never out of the tree,
+// each file once, within the limits, and it remembers what was read.
+type source struct {
+	ctx    context.Context // of the build; kustomize passes none to its file system
+	fsys   fs.FS
+	lim    Limits
+	links  *links.Resolver
+	infos  map[string]fs.FileInfo // by name, links not followed
+	files  map[string][]byte
+	inputs map[string]bool
+	reads  int
+	bytes  int64
+}
+
+func newSource(ctx context.Context, fsys fs.FS, lim Limits) *source {
+	s := &source{
+		ctx: ctx, fsys: fsys, lim: lim,
+		infos: map[string]fs.FileInfo{}, files: map[string][]byte{}, inputs: map[string]bool{},
+	}
+	s.links = links.NewResolver(s.lookup)
+	return s
+}
+
+// stat follows all links of a name and says what is there.
+func (s *source) stat(name string) (real string, info fs.FileInfo, err error) {
+	if err := s.count(name); err != nil {
+		return "", nil, err
+	}
+	real, err = s.links.Resolve(name)
+	switch {
+	case errors.Is(err, links.ErrAbsolute), errors.Is(err, links.ErrEscapes), errors.Is(err, links.ErrLoop):
+		return "", nil, &RefusedError{File: name, Value: name, Reason: "a link on this path cannot be followed: " + err.Error()}
+	case err != nil:
+		return "", nil, err
+	}
+	info, err = s.lstat(real)
+	return real, info, err
+}
+
+// count is called for all that kustomize asks for, found or not.
+func (s *source) count(name string) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	if s.reads++; s.reads > s.lim.Reads {
+		return &LimitError{Limit: "Reads", Max: int64(s.lim.Reads), File: name}
+	}
+	return nil
+}
+
+func (s *source) lstat(name string) (fs.FileInfo, error) {
+	if info := s.infos[name]; info != nil {
+		return info, nil
+	}
+	info, err := fs.Lstat(s.fsys, name)
+	if err == nil {
+		s.infos[name] = info
+	}
+	return info, err
+}
+
+// lookup is what links are followed with. A link that was followed is an input
+// as well: with another target, the result is another.
+func (s *source) lookup(name string) (string, bool, error) {
+	info, err := s.lstat(name)
+	if err != nil || info.Mode().Type() != fs.ModeSymlink {
+		return "", false, err
+	}
+	s.inputs[name] = true
+	target, err := fs.ReadLink(s.fsys, name)
+	return target, true, err
+}
+
+// read returns the content of a file.
+func (s *source) read(name string) ([]byte, error) {
+	real, info, err := s.stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if data, ok := s.files[real]; ok {
+		return data, nil
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a file (%v)", name, info.Mode().Type())
+	}
+	data, err := s.load(real)
+	if err != nil {
+		return nil, err
+	}
+	s.files[real] = data
+	s.inputs[real] = true
+	return data, nil
+}
+
+func (s *source) load(name string) ([]byte, error) {
+	f, err := s.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, s.lim.FileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > s.lim.FileBytes {
+		return nil, &LimitError{Limit: "FileBytes", Max: s.lim.FileBytes, File: name}
+	}
+	if s.bytes += int64(len(data)); s.bytes > s.lim.Bytes {
+		return nil, &LimitError{Limit: "Bytes", Max: s.lim.Bytes, File: name}
+	}
+	return data, nil
+}
+
+// sorted lists what was read.
+func (s *source) sorted() []string { return slices.Sorted(maps.Keys(s.inputs)) }
