@@ -33,6 +33,9 @@ func (r *Remote) Resolve(ctx context.Context, ref Ref) (Revision, error) {
 			return err
 		}
 		found = newResolved(picked, adv.caps)
+		if ref.Name != "" && ref.Name != "HEAD" {
+			found.rev.Name = ref.Name // as it was asked for
+		}
 		r.remember(found, s)
 		return nil
 	})

@@ -8,8 +8,9 @@ import (
 // Revision is an exact state of a repository: a commit, and the reference that
 // led to it. It is comparable.
 type Revision struct {
-	// Name is the reference: a branch or tag by its short name, any other
-	// reference in full (refs/pull/1/head). Empty if a commit was asked for.
+	// Name is the reference: a branch or tag by its short name, and in full
+	// (refs/pull/1/head) if that is how it was asked for, with [Ref.Name]. Empty
+	// if a commit was asked for.
 	Name string
 	// Commit is its hash, 40 hexadecimal digits in lower case.
 	Commit string

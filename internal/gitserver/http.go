@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -33,7 +34,9 @@ func HTTP(ctx context.Context, dir string, opts HTTPOptions) (http.Handler, erro
 	backend := &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(libexec)), "git-http-backend"),
 		Dir:  root,
-		Env:  append(Environ(), "GIT_PROJECT_ROOT="+root, "GIT_HTTP_EXPORT_ALL=1"),
+		// What it has to say reaches the client too.
+		Stderr: io.Discard,
+		Env:    append(Environ(), "GIT_PROJECT_ROOT="+root, "GIT_HTTP_EXPORT_ALL=1"),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !opts.allows(req) {
