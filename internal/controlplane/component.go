@@ -3,6 +3,7 @@ package controlplane
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +21,7 @@ type component struct {
 	log  string        // path of its log
 	from int64         // where this run's part of the log begins
 	done chan struct{} // closed when the process has ended
-	err  error         // how it ended; read after done
+	err  error         // of waiting for the process; read after done
 }
 
 // run starts a binary in the plane's directory, its output going to NAME.log
@@ -65,7 +66,15 @@ func (c *component) running() bool {
 	}
 }
 
-// stop asks the process to end, and ends it after the bound. It returns when
+// exit tells how the process ended.
+func (c *component) exit() error {
+	if c.err == nil {
+		return errors.New("exit status 0")
+	}
+	return c.err
+}
+
+// stop asks the process to end, and kills it after the bound. It returns when
 // the process is gone.
 func (c *component) stop(bound time.Duration) {
 	if !c.running() {
@@ -78,14 +87,23 @@ func (c *component) stop(bound time.Duration) {
 	select {
 	case <-c.done:
 	case <-timer.C:
-		_ = c.cmd.Process.Kill()
-		<-c.done
+		c.kill()
 	}
 }
 
-// await polls ready until it reports nil. It gives up when ctx ends or when
-// the component does, with an error that says what the component said last.
-func (c *component) await(ctx context.Context, ready func(context.Context) error) error {
+// kill returns when the process is gone.
+func (c *component) kill() {
+	if !c.running() {
+		return
+	}
+	_ = c.cmd.Process.Kill()
+	<-c.done
+}
+
+// await polls ready, which is about one component, until it returns nil. It
+// gives up when ctx ends, and as soon as any component does: one may wait for
+// another that is gone. The error says what the component said last.
+func (p *Plane) await(ctx context.Context, c *component, ready func(context.Context) error) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
@@ -93,14 +111,28 @@ func (c *component) await(ctx context.Context, ready func(context.Context) error
 		if err == nil {
 			return nil
 		}
+		for _, c := range p.components() {
+			if !c.running() {
+				return c.failure(fmt.Errorf("ended (%w)", c.exit()))
+			}
+		}
 		select {
-		case <-c.done:
-			return c.failure(fmt.Errorf("ended: %v", c.err))
 		case <-ctx.Done():
-			return c.failure(fmt.Errorf("%w (%v)", context.Cause(ctx), err))
+			return c.failure(fmt.Errorf("%w (%w)", context.Cause(ctx), err))
 		case <-ticker.C:
 		}
 	}
+}
+
+// components lists what was started, servers before their clients.
+func (p *Plane) components() []*component {
+	var started []*component
+	for _, c := range append([]*component{p.etcd, p.server}, p.others...) {
+		if c != nil {
+			started = append(started, c)
+		}
+	}
+	return started
 }
 
 // failure is an error about the component, with the end of its log.

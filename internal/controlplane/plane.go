@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"k8s.io/client-go/rest"
 )
 
 // Options says what to start. The zero value is the small pair: etcd and
@@ -57,8 +55,10 @@ type Plane struct {
 	dir       string // data, certificates, sockets and logs; the components' working directory
 	ca        *authority
 	admin     identity
-	port      int
+	port      int // found by the first start of kube-apiserver, then fixed
 	reaper    *reaper
+
+	kubeconfig []byte
 
 	mu     sync.Mutex
 	etcd   *component
@@ -70,7 +70,7 @@ type Plane struct {
 // Start builds the binaries if need be (see [Ensure]), starts a control plane
 // and returns when it is ready. ctx bounds the start only; the plane runs
 // until [Plane.Close] or until this process ends, in whatever way.
-func Start(ctx context.Context, opts Options) (_ *Plane, err error) {
+func Start(ctx context.Context, opts Options) (*Plane, error) {
 	if opts.Nodes < 0 {
 		return nil, fmt.Errorf("controlplane: %d nodes asked for", opts.Nodes)
 	}
@@ -127,42 +127,27 @@ func (p *Plane) start(ctx context.Context, opts Options) error {
 	if err := p.startServer(ctx); err != nil {
 		return err
 	}
+	var err error
+	if p.kubeconfig, err = kubeconfig(p.Config()); err != nil {
+		return err
+	}
 	if !opts.Workloads {
 		return nil
 	}
 	return p.startWorkloads(ctx, opts)
 }
 
-// Config returns a configuration for a client with all rights (group
-// system:masters) and without a client-side rate limit. Each call returns a
-// fresh copy, for the caller to change.
-func (p *Plane) Config() *rest.Config { return p.config(p.admin) }
-
-// User returns a configuration for a client that authenticates as the named
-// user, who has no rights but those that RBAC rules give to the user or the
-// groups.
-func (p *Plane) User(name string, groups ...string) (*rest.Config, error) {
-	if name == "" {
-		return nil, errors.New("controlplane: a user needs a name")
-	}
-	id, err := p.ca.client(name, groups...)
-	if err != nil {
-		return nil, fmt.Errorf("controlplane: user %q: %w", name, err)
-	}
-	return p.config(id), nil
-}
-
-// StopServer stops kube-apiserver, as if the cluster had gone away: requests
-// are refused until [Plane.StartServer]. etcd keeps the data. Stopping a
-// stopped server does nothing.
+// StopServer kills kube-apiserver, as if the cluster had gone away: requests
+// under way are cut off, and connections are refused until
+// [Plane.StartServer]. etcd keeps the data. Stopping a stopped server does
+// nothing.
 func (p *Plane) StopServer() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return errClosed
 	}
-	// All state is in etcd, so there is nothing to lose by not waiting long.
-	p.server.stop(stopTimeout)
+	p.server.kill()
 	return nil
 }
 
@@ -186,6 +171,9 @@ func (p *Plane) StartServer(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Workloads tells whether the plane was started with [Options].Workloads.
+func (p *Plane) Workloads() bool { return p.workloads }
 
 var errClosed = errors.New("controlplane: the plane is closed")
 

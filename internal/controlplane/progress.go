@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -63,17 +62,13 @@ func Printer(f *os.File) (report func(Progress), done func()) {
 }
 
 type linePrinter struct {
-	w   io.Writer
-	now func() time.Time
-
-	mu   sync.Mutex
+	w    io.Writer
+	now  func() time.Time
 	last Progress
 	at   time.Time
 }
 
 func (l *linePrinter) report(p Progress) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	same := p.Stage == l.last.Stage && p.Name == l.last.Name
 	if now := l.now(); !same || now.Sub(l.at) >= lineInterval {
 		l.last, l.at = p, now

@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-
-	"k8s.io/client-go/rest"
 )
 
 // Every path and socket in the arguments below is relative to the plane's
@@ -79,9 +77,10 @@ func (p *Plane) startServer(ctx context.Context) error {
 			return err
 		}
 		if err = p.startServerAt(ctx, port); err == nil {
+			p.port = port
 			return nil
 		}
-		p.port = 0
+		// Another process may have taken the port since it was found free.
 		if !portTaken(err) {
 			return err
 		}
@@ -89,45 +88,28 @@ func (p *Plane) startServer(ctx context.Context) error {
 	return err
 }
 
-func (p *Plane) startServerAt(ctx context.Context, port int) error {
+func (p *Plane) startServerAt(ctx context.Context, port int) (err error) {
 	args := append(serverArgs(), "--secure-port="+strconv.Itoa(port))
 	if !p.workloads {
 		// Nobody creates the service accounts that this plugin asks for.
 		args = append(args, "--disable-admission-plugins=ServiceAccount")
 	}
-	server, err := p.run(binServer, args...)
-	if err != nil {
+	if p.server, err = p.run(binServer, args...); err != nil {
 		return err
 	}
-	p.port, p.server = port, server
-
 	transport := &http.Transport{TLSClientConfig: &tls.Config{
 		RootCAs:      p.ca.pool(),
 		Certificates: []tls.Certificate{p.admin.pair},
 	}}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
-	err = server.await(ctx, func(ctx context.Context) error {
-		return get(ctx, client, p.address()+"/readyz")
+	err = p.await(ctx, p.server, func(ctx context.Context) error {
+		return get(ctx, client, address(port)+"/readyz")
 	})
 	if err != nil {
-		server.stop(0)
+		p.server.kill()
 	}
 	return err
-}
-
-func (p *Plane) address() string { return "https://127.0.0.1:" + strconv.Itoa(p.port) }
-
-func (p *Plane) config(id identity) *rest.Config {
-	return &rest.Config{
-		Host: p.address(),
-		TLSClientConfig: rest.TLSClientConfig{
-			CAData:   p.ca.pem,
-			CertData: id.cert,
-			KeyData:  id.key,
-		},
-		QPS: -1,
-	}
 }
 
 func get(ctx context.Context, client *http.Client, url string) error {

@@ -69,13 +69,16 @@ func (l *lazy) get(t testing.TB) *controlplane.Plane {
 
 var (
 	namespaces      = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 	notInName       = regexp.MustCompile(`[^a-z0-9]+`)
-	cleanupDeadline = 10 * time.Second
 )
 
+// requestTimeout bounds what is asked of the plane.
+const requestTimeout = 30 * time.Second
+
 // Namespace makes a namespace with a name of its own, derived from the test's,
-// and returns the name. It asks for its deletion when the test ends, and does
-// not wait for it.
+// and returns the name. On a plane with workloads, pods may be created in it at
+// once. It asks for its deletion when the test ends, and does not wait for it.
 func Namespace(t testing.TB, p *controlplane.Plane) string {
 	t.Helper()
 	client, err := dynamic.NewForConfig(p.Config())
@@ -94,12 +97,36 @@ func Namespace(t testing.TB, p *controlplane.Plane) string {
 	name := ns.GetName()
 	t.Cleanup(func() {
 		// The test's own context has ended by now.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), cleanupDeadline)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), requestTimeout)
 		defer cancel()
 		// A test may have deleted it, or stopped the server: no reason to fail.
 		_ = client.Resource(namespaces).Delete(ctx, name, metav1.DeleteOptions{})
 	})
+	if p.Workloads() {
+		awaitServiceAccount(t, client, name)
+	}
 	return name
+}
+
+// awaitServiceAccount waits for the account that pods run as: without it, the
+// server refuses them.
+func awaitServiceAccount(t testing.TB, client dynamic.Interface, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
+	defer cancel()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		_, err := client.Resource(serviceAccounts).Namespace(namespace).Get(ctx, "default", metav1.GetOptions{})
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("namespace %s gets no default service account: %v", namespace, err)
+		case <-ticker.C:
+		}
+	}
 }
 
 // prefix turns a test's name into the beginning of a namespace's.
