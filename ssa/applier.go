@@ -209,6 +209,13 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, kinds kindMap, opts Ap
 	return it, nil
 }
 
+// namedOddly recognises what YAML makes of an unquoted name such as no or 1.
+func namedOddly(obj *unstructured.Unstructured) bool {
+	name, ok, _ := unstructured.NestedFieldNoCopy(obj.Object, "metadata", "name")
+	_, isString := name.(string)
+	return ok && name != nil && !isString
+}
+
 // checkShape finds objects that cannot be addressed at all.
 func checkShape(objs []*unstructured.Unstructured) error {
 	var faults []error
@@ -227,6 +234,8 @@ func checkShape(objs []*unstructured.Unstructured) error {
 				reason = "it has no kind"
 			case key.Name == "" && obj.GetGenerateName() != "":
 				reason = "it has metadata.generateName; server-side apply needs metadata.name"
+			case key.Name == "" && namedOddly(obj):
+				reason = "its metadata.name is not a string; quote it"
 			case key.Name == "":
 				reason = "it has no metadata.name"
 			}

@@ -409,6 +409,7 @@ func TestInvalidSets(t *testing.T) {
 	f := setup(t)
 	tests := []struct{ name, text, want string }{
 		{"no name", "apiVersion: v1\nkind: ConfigMap", "it has no metadata.name"},
+		{"name that is no string", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: no}", "its metadata.name is not a string; quote it"},
 		{"no kind", "apiVersion: v1\nmetadata: {name: x}", "it has no kind"},
 		{"no version", "kind: ConfigMap\nmetadata: {name: x}", "it has no apiVersion"},
 		{"generated name", "apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}", "server-side apply needs metadata.name"},
@@ -444,7 +445,7 @@ func TestInvalidSets(t *testing.T) {
 	})
 }
 
-func TestSecretsNeverShowInErrors(t *testing.T) {
+func TestAttackSecretInErrors(t *testing.T) {
 	f := setup(t)
 	const canary = "c4n4ry-v4lue"
 	for name, text := range map[string]string{

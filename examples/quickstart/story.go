@@ -1,0 +1,407 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitopskit/gitopskit/artifact"
+	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/git"
+	"github.com/gitopskit/gitopskit/ssa"
+)
+
+const (
+	inventoryName = "quickstart-inventory"
+	owner         = "quickstart"
+)
+
+// errNotHeld says that the story ended, and not as it should.
+var errNotHeld = errors.New("something that must hold did not; look for NOT HELD above")
+
+// demo sets the stage, tells the story or walks the user's road, and clears up.
+func demo(ctx context.Context, cfg *config, out *printer) (err error) {
+	dir, err := os.MkdirTemp("", "gitopskit-quickstart-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	// The repository first: a wrong address must not cost the start of a cluster.
+	out.begin("The stage")
+	stage := &stage{cfg: cfg, out: out, dir: dir}
+	if err := stage.openRepository(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stage.closeRepository()) }()
+
+	stage.cluster, err = newCluster(ctx, cfg.kubeconfig, out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stage.cluster.close(out, cfg.keep)) }()
+
+	if err := stage.buildRoad(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stage.news.Close()) }()
+	if stage.sample == nil {
+		return stage.walkTwice(ctx)
+	}
+	return stage.tell(ctx)
+}
+
+type stage struct {
+	cfg     *config
+	out     *printer
+	dir     string
+	sample  *sample // nil with --url
+	remote  *git.Remote
+	keys    *git.Keys
+	cluster *cluster
+	road    *road
+	news    *news
+	failed  bool
+}
+
+func (s *stage) openRepository(ctx context.Context) error {
+	url, keys := s.cfg.url, [][]byte{}
+	auth, err := s.cfg.auth()
+	if err != nil {
+		return err
+	}
+	if url == "" {
+		err := s.out.steps(ctx, step{"repository", func(ctx context.Context) (string, error) {
+			s.sample, err = newSample(ctx, s.dir)
+			if err != nil {
+				return "", err
+			}
+			return "tag v1.0.0 signed with OpenPGP, commit signed with SSH, served by git http-backend at " + s.sample.url(), nil
+		}})
+		if err != nil {
+			return err
+		}
+		url, keys = s.sample.url(), s.sample.keys()
+		s.cfg.ref = git.Ref{SemVer: ">=1.0.0 <2.0.0"}
+		s.cfg.path, s.cfg.chart = "deploy/production", "chart"
+	}
+	for _, name := range s.cfg.keys {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read --key: %w", err)
+		}
+		keys = append(keys, data)
+	}
+	if len(keys) > 0 {
+		if s.keys, err = git.ParseKeys(keys...); err != nil {
+			return err
+		}
+	}
+	ca, err := readOptional("--ca-file", s.cfg.caBundle)
+	if err != nil {
+		return err
+	}
+	s.remote, err = git.Open(url, git.Options{Auth: auth, CABundle: ca, WrapTransport: s.out.meter.Wrap})
+	if err != nil || s.sample != nil {
+		return err
+	}
+	return s.out.steps(ctx, step{"repository", func(ctx context.Context) (string, error) {
+		rev, err := s.remote.Resolve(ctx, s.cfg.ref)
+		return fmt.Sprintf("%s, %s is %s", s.remote.URL(), s.cfg.ref, rev), err
+	}})
+}
+
+func (s *stage) closeRepository() error {
+	err := s.remote.Close()
+	if s.sample != nil {
+		err = errors.Join(err, s.sample.server.Close())
+	}
+	return err
+}
+
+func (s *stage) buildRoad() error {
+	s.cluster.cfg.Wrap(s.out.meter.Wrap)
+	mode := git.ModeHead
+	if s.cfg.ref.Tag != "" || s.cfg.ref.SemVer != "" {
+		mode = git.ModeTagAndHead
+	}
+	applier, err := ssa.New(s.cluster.cfg, ssa.Options{Manager: "gitopskit-quickstart"})
+	if err != nil {
+		return err
+	}
+	pruner, err := gc.NewPruner(s.cluster.cfg)
+	if err != nil {
+		return err
+	}
+	inventory, err := gc.NewConfigMapStore(s.cluster.cfg, s.cluster.namespace, inventoryName, gc.ConfigMapStoreOptions{})
+	if err != nil {
+		return err
+	}
+	store, err := artifact.NewStore(s.dir+"/artifacts", artifact.StoreOptions{})
+	if err != nil {
+		return err
+	}
+	if s.news, err = newNews(); err != nil {
+		return err
+	}
+	s.road = &road{
+		remote: s.remote, ref: s.cfg.ref, keys: s.keys, mode: mode,
+		store: store, path: s.cfg.path, chart: s.cfg.chart,
+		namespace: s.cluster.namespace, owner: owner,
+		applier: applier, pruner: pruner, inventory: inventory,
+		news: s.news.recorder, timeout: s.cfg.timeout, out: s.out,
+	}
+	return nil
+}
+
+// claim states what must hold.
+func (s *stage) claim(held bool, format string, args ...any) {
+	s.failed = s.failed || !held
+	s.out.claim(fmt.Sprintf(format, args...), held)
+}
+
+func (s *stage) verdict() error {
+	if s.failed {
+		return errNotHeld
+	}
+	return nil
+}
+
+// walkTwice is the road for the user's own repository.
+func (s *stage) walkTwice(ctx context.Context) error {
+	s.out.begin("The road")
+	if _, err := s.road.walk(ctx); err != nil {
+		return err
+	}
+	s.out.begin("Once more, with nothing to do")
+	w, err := s.road.walk(ctx)
+	if err != nil {
+		return err
+	}
+	s.out.table(w)
+	return s.verdict()
+}
+
+// tell is the story. Each act continues on the cluster that the last one left.
+func (s *stage) tell(ctx context.Context) error {
+	start := time.Now()
+	for _, act := range []func(context.Context) error{
+		s.firstRelease, s.nothingToDo, s.secondRelease, s.changeByHand, s.forgery, s.farewell,
+	} {
+		if err := act(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.verdict(); err != nil {
+		return err
+	}
+	s.out.begin("The end")
+	s.out.say("all of it held, in %.1f s", time.Since(start).Seconds())
+	return nil
+}
+
+func (s *stage) firstRelease(ctx context.Context) error {
+	s.out.begin("A signed release arrives")
+	w, err := s.road.walk(ctx)
+	if err != nil {
+		return err
+	}
+	s.claim(strings.HasPrefix(w.revision, "v1.0.0@"), "the highest version in the range is %s", w.revision)
+	s.claim(w.result.Count(ssa.Created) == len(w.objects), "all %d objects were created", len(w.objects))
+	s.claim(countCurrent(w.health) == len(w.objects), "all of them are ready")
+	return nil
+}
+
+func (s *stage) nothingToDo(ctx context.Context) error {
+	s.out.begin("A run with nothing to do")
+	var named []string
+	types := map[string]bool{}
+	s.out.meter.Observe(func(method, path string) {
+		if strings.Contains(path, "/git-upload-pack") || strings.HasSuffix(path, "/"+inventoryName) || !strings.HasPrefix(path, "/api") {
+			return
+		}
+		types[path] = true
+		if method != "GET" {
+			named = append(named, method+" "+path)
+		}
+	})
+	w, err := s.road.walk(ctx)
+	s.out.meter.Observe(nil)
+	if err != nil {
+		return err
+	}
+	kinds := map[string]bool{}
+	for _, e := range w.report.Inventory {
+		kinds[e.Kind] = true
+	}
+	s.claim(w.result.Count(ssa.Unchanged) == len(w.objects), "all %d objects are unchanged", len(w.objects))
+	s.claim(len(named) == 0 && len(types) <= len(kinds), "no request per object: %d reads, one for each of %d types, and no write", len(types), len(kinds))
+	s.claim(w.report.Writes == 0, "the inventory was not written either")
+	return nil
+}
+
+func (s *stage) secondRelease(ctx context.Context) error {
+	s.out.begin("A second release changes one object and removes another")
+	if err := s.sample.secondRelease(ctx); err != nil {
+		return err
+	}
+	w, err := s.road.walk(ctx)
+	if err != nil {
+		return err
+	}
+	s.claim(strings.HasPrefix(w.revision, "v1.1.0@"), "the highest version in the range is now %s", w.revision)
+	for _, c := range w.result.Changes {
+		if c.Action != ssa.Unchanged {
+			s.out.say("%s %s", c.Action, c.Key)
+		}
+	}
+	for _, p := range w.report.Pruned.Objects {
+		s.out.say("%s %s", p.Outcome, p.Key)
+	}
+	s.claim(w.result.Count(ssa.Configured) == 1 && w.result.Count(ssa.Unchanged) == len(w.objects)-1, "only the changed object was applied")
+	pruned := w.report.Pruned.Objects
+	s.claim(len(pruned) == 1 && pruned[0].Outcome == gc.Deleted && pruned[0].Key.Name == "announcement", "the removed one, and nothing else, was pruned")
+	return nil
+}
+
+func (s *stage) changeByHand(ctx context.Context) error {
+	s.out.begin("Somebody edits an object by hand")
+	settings := s.cluster.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(s.cluster.namespace)
+	_, err := settings.Patch(ctx, "settings", types.MergePatchType, []byte(`{"data":{"currency":"DOGE"}}`), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+	if err != nil {
+		return fmt.Errorf("play the hand that edits: %w", err)
+	}
+	w, err := s.road.walk(ctx)
+	if err != nil {
+		return err
+	}
+	var found []ssa.Drift
+	for _, c := range w.result.Changes {
+		for _, d := range c.Drift {
+			s.out.say("%s: %s", c.Key, d)
+		}
+		found = append(found, c.Drift...)
+	}
+	s.claim(len(found) == 1 && found[0].Path == "data.currency" && found[0].Manager == "kubectl-edit", "the field and the manager were found")
+	live, err := settings.Get(ctx, "settings", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	data, _ := live.Object["data"].(map[string]any)
+	s.claim(data["currency"] == "EUR", "the field is corrected")
+	s.claim(w.result.Count(ssa.Configured) == 1, "nothing else was written")
+	return nil
+}
+
+func (s *stage) forgery(ctx context.Context) error {
+	s.out.begin("A tag signed by an unknown key")
+	inv, err := s.road.inventory.Load(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := s.cluster.versions(ctx, inv)
+	if err != nil {
+		return err
+	}
+	if err := s.sample.forgedRelease(ctx); err != nil {
+		return err
+	}
+	_, err = s.road.walk(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.claim(errors.Is(err, git.ErrUnknownKey), "it is refused")
+	after, err := s.cluster.versions(ctx, inv)
+	if err != nil {
+		return err
+	}
+	s.claim(maps.Equal(before, after), "the cluster is as it was")
+	s.out.say("%s", s.road.status.line())
+	return nil
+}
+
+// farewell shows where the story got to, that its news arrived, and removes what
+// it made.
+func (s *stage) farewell(ctx context.Context) error {
+	s.out.begin("The cluster at the end")
+	s.road.ref = git.Ref{Tag: "v1.1.0"}
+	w, err := s.road.walk(ctx)
+	if err != nil {
+		return err
+	}
+	s.out.say("%s", s.road.status.line())
+	s.out.table(w)
+	received, err := s.news.received(ctx)
+	if err != nil {
+		return err
+	}
+	s.claim(len(received) == s.walks(), "the news of all %d walks arrived", s.walks())
+	return s.removeAll(ctx, w)
+}
+
+func (s *stage) walks() int { return int(s.road.status.generation) }
+
+// removeAll reconciles to the empty set: everything in the inventory goes.
+func (s *stage) removeAll(ctx context.Context, w *walked) error {
+	s.out.begin("Everything goes")
+	var report gc.Report
+	err := s.out.steps(ctx, step{"prune", func(ctx context.Context) (string, error) {
+		var err error
+		report, err = gc.Reconcile(ctx, s.road.inventory, gc.Steps{
+			Apply: func(context.Context, gc.Inventory) (gc.Inventory, error) { return nil, nil },
+			Prune: func(ctx context.Context, gone gc.Inventory) (gc.PruneResult, error) {
+				return s.road.pruner.Prune(ctx, gone, gc.PruneOptions{Owner: owner})
+			},
+		})
+		return fmt.Sprintf("%d objects", len(report.Pruned.Objects)), err
+	}})
+	if err != nil {
+		return err
+	}
+	deleted := 0
+	for _, p := range report.Pruned.Objects {
+		if p.Outcome == gc.Deleted {
+			deleted++
+		}
+	}
+	s.claim(deleted == len(w.objects) && len(report.Inventory) == 0, "all %d objects were deleted, and the inventory is empty", deleted)
+	return nil
+}
+
+// line is the status for people.
+func (s *status) line() string {
+	var parts []string
+	for _, c := range s.conditions {
+		parts = append(parts, fmt.Sprintf("%s=%s (%s)", c.Type, c.Status, c.Reason))
+	}
+	return "status: " + strings.Join(parts, ", ")
+}
+
+func (c *config) auth() (git.Auth, error) {
+	password, err1 := readOptional("--password-file", c.password)
+	key, err2 := readOptional("--ssh-key", c.sshKey)
+	hosts, err3 := readOptional("--known-hosts", c.knownHosts)
+	return git.Auth{
+		Username: c.username, Password: strings.TrimSpace(string(password)),
+		SSHKey: key, KnownHosts: hosts,
+	}, errors.Join(err1, err2, err3)
+}
+
+func readOptional(flag, name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", flag, err)
+	}
+	return data, nil
+}

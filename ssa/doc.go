@@ -1,0 +1,72 @@
+// Package ssa makes a cluster match a set of objects by server-side apply, and
+// says what it did.
+//
+// An [Applier] belongs to one cluster and one identity, and is kept. Its Apply
+// takes the objects and the inventory of the last time, and returns what became
+// of each object and the inventory for the next time. Its Wait returns when the
+// objects are healthy.
+//
+//	applier, err := ssa.New(cfg, ssa.Options{Manager: "shop-controller"})
+//	res, err := applier.Apply(ctx, objects, ssa.ApplyOptions{Owner: "shop", Previous: inventory})
+//	for _, change := range res.Changes {
+//		fmt.Println(change.Key, change.Action, change.Drift, change.Err)
+//	}
+//	health, err := applier.Wait(ctx, res.Entries, ssa.WaitOptions{Owner: "shop"})
+//
+// What is to be removed, and where the inventory is kept between two runs, is the
+// business of package gc, whose Reconcile puts all of it in the right order.
+//
+// # Guarantees
+//
+// A reconcile costs what changed. Objects that nobody touched since the inventory
+// was taken cost one metadata list for each of their types in each namespace, and
+// no request each; an identity that may not list pays one small read per object.
+// An object that is new or has changed in the set costs one request. One that
+// somebody else changed costs two: a look at what they did, and the correction.
+//
+// An outside change is seen by the object's own bookkeeping: an equal
+// resourceVersion proves that nothing was written. Otherwise, for kinds whose
+// metadata.generation counts their changes, generation, our entry in
+// metadata.managedFields and the labels and annotations that we own tell a change
+// of ours from a status update; every other object is sent to the server, which
+// knows best. An identical apply writes nothing: objects are brought into a normal
+// form first.
+//
+// The whole truth comes back. Whatever ends an Apply (an object that is refused, a
+// context that ends, a server that goes away), the result holds what happened to
+// every object, and an inventory that has forgotten none. One object's failure
+// stops only those that need it.
+//
+// Each object starts when its own needs are there: its namespace, its definition,
+// the role that it binds. Webhook configurations come last. A definition and its
+// custom resources can be in one set.
+//
+// Drift is reported with field, old and new value, and the manager who wrote it.
+// Values of Secrets are in no error, no result and no event.
+//
+// Apply takes fields over from other managers (force). It never deletes anything.
+//
+// # Limits
+//
+// Metadata cannot show everything. Not seen, until the object is changed or
+// ApplyOptions.Full asks for every one: a field that vanished without a write,
+// because a definition was replaced by one that prunes it; a value that others put
+// under a map that we own as empty; and what a lossy conversion between two
+// versions of a custom resource destroyed. Run with Full once in a while, such as
+// every hour.
+//
+// Two appliers with one field manager on one object do not see each other's
+// changes of the same second. Give each its own Manager.
+//
+// Wait keeps one watch for each type and namespace, no goroutine and no request
+// for an object, for 5 minutes unless told otherwise. It survives an API server
+// that is away for up to 15 seconds.
+//
+// # Threat model
+//
+// The objects of a set come from outside. They cannot make Apply touch an object
+// that they do not name, delete anything, or put another set's owner label on an
+// object: the label is Apply's own. What they may create is up to the rights of
+// the identity in the rest.Config; give it no more than the set needs. The API
+// server is trusted.
+package ssa
