@@ -181,12 +181,28 @@ func (p *Proxy) Forget(ctx context.Context) error {
 			return err
 		}
 	}
-	if list, err := os.Stat(filepath.Join(downloads, "list")); err == nil && list.Size() == 0 {
-		_ = os.Remove(filepath.Join(downloads, "list")) // the go command writes it again
+	if err := forgetListed(filepath.Join(downloads, "list"), p.Version); err != nil {
+		return err
 	}
 	removeEmpty(downloads, cache)
 	removeEmpty(filepath.Dir(unpacked), cache)
 	return nil
+}
+
+// forgetListed takes a version out of the list that the go command keeps, and
+// removes a list that is then empty.
+func forgetListed(file, version string) error {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	left := strings.ReplaceAll(string(data), version+"\n", "")
+	if strings.TrimSpace(left) == "" {
+		return os.Remove(file)
+	}
+	return os.WriteFile(file, []byte(left), 0o644)
 }
 
 // removeEmpty removes dir and its parents below root as far as they are empty.

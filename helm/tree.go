@@ -1,0 +1,193 @@
+package helm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/ignore"
+)
+
+// maxLinks is how many symbolic links one path may go through.
+const maxLinks = 40
+
+// reader collects a chart's files within the limits.
+type reader struct {
+	fsys   fs.FS
+	dir    string // where the chart is, for messages
+	limits Limits
+	ignore *ignore.Rules
+
+	files []*loader.BufferedFile
+	bytes int64
+}
+
+// readTree reads all files of the chart at dir, archives in charts/ unpacked.
+// Names are relative to the chart, in order.
+func readTree(ctx context.Context, fsys fs.FS, dir string, limits Limits) ([]*loader.BufferedFile, error) {
+	r := &reader{fsys: fsys, dir: dir, limits: limits}
+	if !fs.ValidPath(dir) {
+		return nil, r.fault("", fmt.Errorf("%q is not a path in the tree; write it without a leading slash and without ..", dir))
+	}
+	root, err := r.resolve(dir)
+	if err != nil {
+		return nil, err
+	}
+	if r.ignore, err = r.readIgnore(root); err != nil {
+		return nil, err
+	}
+	if err := r.walk(ctx, root, "", nil); err != nil {
+		return nil, err
+	}
+	return r.files, nil
+}
+
+func (r *reader) fault(file string, err error) error {
+	return &ChartError{Chart: r.dir, File: file, Err: err}
+}
+
+func (r *reader) limit(file, name string, value any) error {
+	return &LimitError{Chart: r.dir, File: file, Limit: name, Max: value}
+}
+
+// readIgnore reads the chart's .helmignore; Helm looks for it at the top only.
+func (r *reader) readIgnore(root string) (*ignore.Rules, error) {
+	rules := ignore.Empty()
+	data, err := r.read(path.Join(root, ignore.HelmIgnore), ignore.HelmIgnore)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		if rules, err = ignore.Parse(bytes.NewReader(data)); err != nil {
+			return nil, r.fault(ignore.HelmIgnore, err)
+		}
+	}
+	rules.AddDefaults()
+	return rules, nil
+}
+
+// walk collects the files below real, which the chart knows as name. Parents are
+// the real directories on the way there, so that a link to one of them ends.
+func (r *reader) walk(ctx context.Context, real, name string, parents []string) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if len(parents) > r.limits.Depth {
+		return r.limit(name, "Depth", r.limits.Depth)
+	}
+	if slices.Contains(parents, real) {
+		return r.fault(name, errors.New("a symbolic link leads back to a directory that holds it; remove the link"))
+	}
+	entries, err := fs.ReadDir(r.fsys, real)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := r.visit(ctx, path.Join(real, entry.Name()), path.Join(name, entry.Name()), append(parents[:len(parents):len(parents)], real)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) visit(ctx context.Context, real, name string, parents []string) error {
+	real, err := r.resolve(real)
+	if err != nil {
+		return err
+	}
+	info, err := fs.Stat(r.fsys, real)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.ignore.Ignore(name, info):
+		return nil
+	case info.IsDir():
+		return r.walk(ctx, real, name, parents)
+	case !info.Mode().IsRegular():
+		return r.fault(name, fmt.Errorf("it is neither a file nor a directory (%s); remove it", info.Mode().Type()))
+	}
+	data, err := r.read(real, name)
+	if err != nil {
+		return err
+	}
+	if isSubchartArchive(name) {
+		return r.unpack(ctx, name, data, 1)
+	}
+	return r.add(name, data)
+}
+
+// add takes a file into the chart.
+func (r *reader) add(name string, data []byte) error {
+	r.bytes += int64(len(data))
+	if r.bytes > r.limits.Bytes {
+		return r.limit(name, "Bytes", r.limits.Bytes)
+	}
+	if len(r.files) >= r.limits.Files {
+		return r.limit(name, "Files", r.limits.Files)
+	}
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // a byte order mark
+	r.files = append(r.files, &loader.BufferedFile{Name: name, Data: data})
+	return nil
+}
+
+// read reads a file as far as the limit for one file goes.
+func (r *reader) read(real, name string) ([]byte, error) {
+	real, err := r.resolve(real)
+	if err != nil {
+		return nil, err
+	}
+	f, err := r.fsys.Open(real)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, r.limits.FileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > r.limits.FileBytes {
+		return nil, r.limit(name, "FileBytes", r.limits.FileBytes)
+	}
+	return data, nil
+}
+
+// resolve follows the symbolic links in a path by itself, because not every
+// file system keeps them inside the tree.
+func (r *reader) resolve(name string) (string, error) {
+	resolved, rest := ".", strings.Split(name, "/")
+	for links := 0; len(rest) > 0; {
+		next := path.Join(resolved, rest[0])
+		rest = rest[1:]
+		info, err := fs.Lstat(r.fsys, next)
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			resolved = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", r.fault(name, errors.New("too many symbolic links; remove the loop"))
+		}
+		target, err := fs.ReadLink(r.fsys, next)
+		if err != nil {
+			return "", err
+		}
+		absolute := path.IsAbs(target) || strings.Contains(target, `\`)
+		target = path.Join(path.Dir(next), target)
+		if absolute || !fs.ValidPath(target) {
+			return "", r.fault(name, errors.New("a symbolic link points out of the tree; make it relative and keep it inside"))
+		}
+		resolved, rest = ".", append(strings.Split(target, "/"), rest...)
+	}
+	return resolved, nil
+}
