@@ -73,6 +73,9 @@ func (g *guard) ReadFile(file string) ([]byte, error) {
 	if data, ok := g.virtual[file]; ok {
 		return data, g.note(g.src.count(file))
 	}
+	if path.Dir(file) == outer { // kustomize tries the three names of a kustomization
+		return nil, &fs.PathError{Op: "open", Path: file, Err: fs.ErrNotExist}
+	}
 	data, err := g.readFile(file)
 	if err != nil {
 		return nil, g.note(err)
