@@ -158,7 +158,6 @@ func (p *Proxy) env(ctx context.Context, dir string) ([]string, error) {
 		"GONOSUMDB=" + p.house.Module,
 		"GONOPROXY=none",
 		"GOPRIVATE=",
-		"CGO_ENABLED=0",
 	}, nil
 }
 

@@ -41,12 +41,14 @@ type Tree struct {
 // export data (which compiles them) the tree can be type-checked. A library whose
 // directory holds no Go files yet is left out.
 //
-// Dependencies are those on linux/amd64 without cgo, so that the answer is the
-// same on every machine.
+// Without export data, dependencies are those on linux/amd64 without cgo, so that
+// the answer is the same on every machine. With it they are those of this machine,
+// for which its build cache often has everything already.
 func Load(ctx context.Context, h House, export bool) (*Tree, error) {
 	args := []string{"list", "-e", "-deps", "-json=ImportPath,Dir,Standard,DepOnly,Module,GoFiles,IgnoredGoFiles,Imports,Deps,ImportMap,Export,Error"}
+	env := []string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0"}
 	if export {
-		args = append(args, "-export")
+		args, env = append(args, "-export"), nil
 	}
 	tree := &Tree{house: h, packages: map[string]*Package{}}
 	patterns := h.patterns()
@@ -54,7 +56,7 @@ func Load(ctx context.Context, h House, export bool) (*Tree, error) {
 		return tree, nil
 	}
 	args = append(args, patterns...)
-	out, err := goCommand(ctx, h.Dir, []string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0"}, args...)
+	out, err := goCommand(ctx, h.Dir, env, args...)
 	if err != nil {
 		return nil, err
 	}
