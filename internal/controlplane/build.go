@@ -153,10 +153,14 @@ func (m *module) goTool(ctx context.Context, args []string, progress func(string
 	err = cmd.Run()
 	w.Close()
 	lines := <-said
-	if err != nil {
-		return "", errors.Join(context.Cause(ctx), fmt.Errorf("go %s: %w\n%s", args[0], err, strings.Join(lines, "\n")))
+	switch {
+	case err == nil:
+		return stdout.String(), nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	default:
+		return "", fmt.Errorf("go %s: %w:\n%s", args[0], err, strings.Join(lines, "\n"))
 	}
-	return stdout.String(), nil
 }
 
 // readLines returns the last of the lines that progress does not take.

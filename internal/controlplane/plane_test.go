@@ -127,7 +127,8 @@ func TestUser(t *testing.T) {
 }
 
 func TestStopServerKeepsData(t *testing.T) {
-	p := start(t, controlplane.Options{})
+	p := testplane.Small(t)
+	t.Cleanup(func() { _ = p.StartServer(context.WithoutCancel(t.Context())) }) // others share it
 	client := dynamicClient(t, p.Config()).Resource(configMaps).Namespace("default")
 	applyConfigMap(t, p.Config(), "default", "kept")
 

@@ -77,7 +77,6 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		},
 		// As the terminal does on Ctrl-C: to every process of the group.
 		"interrupt":     {end: func(group int) error { return syscall.Kill(-group, syscall.SIGINT) }},
-		"terminate":     {end: func(group int) error { return syscall.Kill(group, syscall.SIGTERM) }},
 		"panic":         {},
 		"exit":          {},
 		"end of tests":  {},

@@ -16,25 +16,23 @@ import (
 // patience is how long anything that a controller does may take.
 const patience = 60 * time.Second
 
-func TestNodesAreReady(t *testing.T) {
+func TestStartWorkloads(t *testing.T) {
 	p := start(t, controlplane.Options{Workloads: true, Nodes: 3})
-	list, err := dynamicClient(t, p.Config()).Resource(nodes).List(t.Context(), metav1.ListOptions{})
+	client := dynamicClient(t, p.Config())
+	list, err := client.Resource(nodes).List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	require.Len(t, list.Items, 3)
 	for _, node := range list.Items {
 		require.Equal(t, "True", condition(&node, "Ready"), node.GetName())
 	}
+
+	require.NoError(t, p.StopServer())
+	require.NoError(t, p.StartServer(t.Context()))
+	deploy(t, client, testplane.Namespace(t, p)) // the controllers find the server again
 }
 
 func TestDeploymentBecomesReady(t *testing.T) {
 	p := testplane.Full(t)
-	deploy(t, dynamicClient(t, p.Config()), testplane.Namespace(t, p))
-}
-
-func TestPodsRunAfterTheServerWasAway(t *testing.T) {
-	p := start(t, controlplane.Options{Workloads: true})
-	require.NoError(t, p.StopServer())
-	require.NoError(t, p.StartServer(t.Context()))
 	deploy(t, dynamicClient(t, p.Config()), testplane.Namespace(t, p))
 }
 
