@@ -58,7 +58,8 @@ var (
 	// ErrCommitUnavailable: the server does not give this commit.
 	ErrCommitUnavailable error = &kind{"commit not available", false}
 
-	// ErrLimit: one of [Limits] was exceeded (see [LimitError]).
+	// ErrLimit: one of [Limits] was exceeded (see [LimitError]; terminal, but
+	// for Time).
 	ErrLimit error = &kind{"limit exceeded", true}
 	// ErrMalformed: an object or pack that Git would not have written
 	// (terminal).
@@ -151,6 +152,10 @@ func (e *LimitError) Error() string {
 
 func (e *LimitError) Unwrap() error { return ErrLimit }
 
+// Terminal returns true for all limits but Time, where another try may be
+// faster.
+func (e *LimitError) Terminal() bool { return e.Name != "Time" }
+
 // clip makes text from elsewhere fit for an error message: one line, printable,
 // not long.
 func clip(s string) string {
@@ -187,9 +192,11 @@ func (r *Remote) wrap(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	// Whatever a connection said when it was cut: this is why it was cut. The
-	// exceptions are our own findings, which may come in the same moment.
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrHostKey) {
+	// Whatever a connection said when it was cut: this is why it was cut.
+	var limit *LimitError
+	if cause := context.Cause(ctx); errors.As(err, &limit) {
+		err = limit
+	} else if cause != nil {
 		err = cause
 	}
 	return &RemoteError{Op: op, URL: r.shown, Err: err, text: r.secrets.redact(err.Error())}

@@ -82,7 +82,7 @@ func (f *fixture) remotes() map[string]*git.Remote {
 
 func (f *fixture) sshAuth() git.Auth {
 	f.t.Helper()
-	key, err := f.user.PrivateKey("")
+	key, err := f.user.PrivateKey()
 	require.NoError(f.t, err)
 	return git.Auth{SSHKey: key, KnownHosts: f.ssh.KnownHosts}
 }

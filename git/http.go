@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,7 +20,9 @@ const userAgent = "git/2.0 (gitopskit)" // some servers look for git/ at the beg
 type httpTransport struct {
 	base   *url.URL
 	header string // the Authorization header, for the origin of base
-	client *http.Client
+	// A RoundTripper, not a Client, which would follow redirects, with its own
+	// idea of who may see the credentials.
+	client http.RoundTripper
 	idle   func() // closes idle connections
 }
 
@@ -52,12 +53,8 @@ func newHTTPTransport(base *url.URL, opts Options) (*httpTransport, error) {
 	return &httpTransport{
 		base:   base,
 		header: opts.Auth.header(),
-		client: &http.Client{
-			Transport: wrapped,
-			// Redirects are followed below, one by one.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		idle: transport.CloseIdleConnections,
+		client: wrapped,
+		idle:   transport.CloseIdleConnections,
 	}, nil
 }
 
@@ -183,14 +180,8 @@ func (s *httpSession) do(ctx context.Context, method string, target *url.URL, bo
 	if s.header != "" && origin(target) == origin(s.base) {
 		req.Header.Set("Authorization", s.header)
 	}
-	resp, err := s.client.Do(req)
+	resp, err := s.client.RoundTrip(req)
 	if err != nil {
-		// Without the address that url.Error puts in front: ours is there
-		// already, another one is the server's choice.
-		var outer *url.Error
-		if errors.As(err, &outer) {
-			err = outer.Err
-		}
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return resp, nil

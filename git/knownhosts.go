@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,20 +27,25 @@ type knownHost struct {
 // parseKnownHosts reads the format of OpenSSH's known_hosts.
 func parseKnownHosts(data []byte) (knownHosts, error) {
 	var hosts knownHosts
-	for rest := data; ; {
-		marker, patterns, key, _, next, err := ssh.ParseKnownHosts(rest)
-		if errors.Is(err, io.EOF) {
-			return hosts, nil
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
 		}
+		// One at a time: of several it skips what it does not understand, which
+		// may be a revocation.
+		marker, patterns, key, _, _, err := ssh.ParseKnownHosts([]byte(line))
 		if err != nil {
-			return nil, fmt.Errorf("%w: known hosts, entry %d: not \"host type key\"", ErrInvalidAuth, len(hosts)+1)
+			return nil, fmt.Errorf("%w: known hosts, line %d: not \"host type key\"", ErrInvalidAuth, n)
 		}
 		if marker != "" && marker != "cert-authority" && marker != "revoked" {
-			return nil, fmt.Errorf("%w: known hosts, entry %d: unknown marker", ErrInvalidAuth, len(hosts)+1)
+			return nil, fmt.Errorf("%w: known hosts, line %d: unknown marker", ErrInvalidAuth, n)
 		}
 		hosts = append(hosts, knownHost{marker, patterns, key})
-		rest = next
 	}
+	return hosts, nil
 }
 
 // hostName is how known_hosts writes an address.
@@ -127,14 +131,10 @@ func (k knownHosts) check(name string, key ssh.PublicKey) error {
 	verdict := &HostKeyError{Host: name, Fingerprint: key.Type() + " " + ssh.FingerprintSHA256(key)}
 	trusted := false
 	for _, h := range k {
-		if h.marker == "revoked" {
-			if sameKey(h.key, shown) || isCert && sameKey(h.key, cert.Key) {
-				verdict.Revoked = true
-				return verdict
-			}
-			continue
+		if h.marker == "revoked" && (sameKey(h.key, shown) || isCert && sameKey(h.key, cert.Key)) {
+			return &HostKeyError{Host: name, Fingerprint: verdict.Fingerprint, Revoked: true}
 		}
-		if !h.matches(name) {
+		if h.marker == "revoked" || !h.matches(name) {
 			continue
 		}
 		verdict.Mismatch = true

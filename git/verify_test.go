@@ -277,7 +277,7 @@ func TestParseKeys(t *testing.T) {
 	require.Len(t, parseKeys(t, a.PublicKey(), a.PublicKey()).Fingerprints(), 1)
 
 	key := strings.TrimSpace(string(s1.PublicKey()))
-	private, err := s1.PrivateKey("")
+	private, err := s1.PrivateKey()
 	require.NoError(t, err)
 	for name, tt := range map[string]struct{ file, text string }{
 		"empty":                 {"", "no public key"},

@@ -45,12 +45,13 @@ func (r *Repo) Git(ctx context.Context, stdin io.Reader, args ...string) (string
 	cmd.Dir = r.dir
 	cmd.Env = append(Environ(), "GIT_DIR=.")
 	cmd.Stdin = stdin
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
 	}
-	return strings.TrimSpace(out.String()), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // Environ is the environment in which git runs: the search path, and no
@@ -316,6 +317,23 @@ func (r *Repo) Object(kind string, content []byte) (string, error) {
 		return "", err
 	}
 	return hash, nil
+}
+
+// Content returns the content of an object that [Repo.Object] wrote, byte for
+// byte.
+func (r *Repo) Content(hash string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(r.dir, "objects", hash[:2], hash[2:]))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := zlib.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(z)
+	_, content, _ := bytes.Cut(raw, []byte{0})
+	return content, err
 }
 
 func identity(p Person, t time.Time) string {

@@ -156,13 +156,9 @@ func (s *SSHSigner) PublicKey() []byte {
 // Key returns the public key, for [SSHOptions].
 func (s *SSHSigner) Key() ssh.PublicKey { return s.signer.PublicKey() }
 
-// PrivateKey returns the private key in OpenSSH's format, encrypted if there is
-// a passphrase.
-func (s *SSHSigner) PrivateKey(passphrase string) ([]byte, error) {
+// PrivateKey returns the private key in OpenSSH's format.
+func (s *SSHSigner) PrivateKey() ([]byte, error) {
 	block, err := ssh.MarshalPrivateKey(s.private, s.comment)
-	if passphrase != "" {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(s.private, s.comment, []byte(passphrase))
-	}
 	if err != nil {
 		return nil, err
 	}
