@@ -35,7 +35,7 @@ type guard struct {
 	// is asked for, wantsExclusive is set and the build fails.
 	exclusive, wantsExclusive bool
 
-	// err is the first error of ours. kustomize takes some errors for an answer, so
+	// err is the first error that was not an answer. kustomize goes on after some, so
 	// the build fails with this one even if kustomize was content.
 	err error
 }
@@ -55,14 +55,17 @@ func inTree(file string) (string, error) {
 	if name, ok := strings.CutPrefix(file, mount+"/"); ok {
 		return name, nil
 	}
+	if path.Dir(file) == outer { // kustomize tries all names that a kustomization may have
+		return "", &fs.PathError{Op: "open", Path: file, Err: fs.ErrNotExist}
+	}
 	return "", &RefusedError{File: file, Value: file, Reason: "it is outside of the tree"}
 }
 
-// note keeps the first error that is ours, or the caller's.
+// note keeps the first error, but for answers that kustomize asked for: it tries
+// names that need not be there, and directories as files.
 func (g *guard) note(err error) error {
-	ours := errors.As(err, new(*RefusedError)) || errors.As(err, new(*LimitError)) ||
-		errors.As(err, new(*InputError)) || g.src.ctx.Err() != nil
-	if err != nil && g.err == nil && ours {
+	expected := missing(err) || errors.Is(err, errIsDir) || errors.Is(err, errExclusive)
+	if err != nil && g.err == nil && !expected {
 		g.err = err
 	}
 	return err
@@ -70,11 +73,8 @@ func (g *guard) note(err error) error {
 
 // ReadFile returns what kustomize may read.
 func (g *guard) ReadFile(file string) ([]byte, error) {
-	if data, ok := g.virtual[file]; ok {
+	if data, ok := g.virtual[file]; ok && path.Dir(file) == outer {
 		return data, g.note(g.src.count(file))
-	}
-	if path.Dir(file) == outer { // kustomize tries the three names of a kustomization
-		return nil, &fs.PathError{Op: "open", Path: file, Err: fs.ErrNotExist}
 	}
 	data, err := g.readFile(file)
 	if err != nil {
@@ -88,11 +88,13 @@ func (g *guard) readFile(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := g.src.read(name)
-	if err != nil {
-		return nil, err
+	data, generated := g.virtual[file]
+	if !generated {
+		if data, err = g.src.read(name); err != nil {
+			return nil, err
+		}
+		g.last = name
 	}
-	g.last = name
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
 		if err := g.checkKustomization(name, data); err != nil {
 			return nil, err
