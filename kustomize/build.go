@@ -100,8 +100,11 @@ func (b *builder) prepare(dir string, opts Options) error {
 		return &RefusedError{File: dir, Value: dir, Reason: "the directory to build must be a relative path inside of the tree"}
 	}
 	real, info, err := b.src.stat(b.dir)
+	if missing(err) {
+		return &InputError{File: b.dir, Err: fs.ErrNotExist}
+	}
 	if err != nil {
-		return &InputError{File: b.dir, Err: err}
+		return err
 	}
 	if !info.IsDir() {
 		return &InputError{File: b.dir, Err: errors.New("a build needs a directory, and this is a file")}

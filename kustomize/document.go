@@ -16,10 +16,7 @@ func (c *checker) objects(_, name string, data []byte) {
 		return
 	}
 	n, err := c.check(name, data)
-	if err != nil && c.err == nil {
-		c.err = ours(name, "", err)
-		return
-	}
+	c.fail(name, "", err)
 	c.counts[name] = n
 }
 
@@ -28,17 +25,8 @@ func (c *checker) inline(field, text string) {
 	if text == "" || c.err != nil {
 		return
 	}
-	if _, err := c.check(c.file, []byte(text)); err != nil {
-		c.err = ours(c.file, field, err)
-	}
-}
-
-// ours makes sure that an error says where.
-func ours(file, field string, err error) error {
-	if errors.As(err, new(*LimitError)) {
-		return err
-	}
-	return &InputError{File: file, Field: field, Err: err}
+	_, err := c.check(c.file, []byte(text))
+	c.fail(c.file, field, err)
 }
 
 // check holds content to the limits, and refuses what cannot become an object.
@@ -50,19 +38,75 @@ func (c *checker) check(file string, data []byte) (objects int, err error) {
 		return 0, err
 	}
 	for i, doc := range docs {
-		if doc.YNode().Kind != yaml.MappingNode {
-			continue // a JSON patch is a list
-		}
-		value, err := toValue(doc.YNode())
-		if err == nil {
-			err = checkData(value.(map[string]any))
-		}
+		n, err := checkDocument(doc.YNode())
 		if err != nil {
 			return 0, fmt.Errorf("document %d: %w", i+1, err)
 		}
-		objects += count(value.(map[string]any))
+		objects += n
 	}
 	return objects, nil
+}
+
+// checkDocument checks an object, or a JSON patch, which is a list.
+func checkDocument(doc *yaml.Node) (objects int, err error) {
+	if err := checkKeys(doc); err != nil {
+		return 0, err
+	}
+	switch doc.Kind {
+	case yaml.SequenceNode:
+		return 1, checkPatch(doc)
+	case yaml.MappingNode:
+		object, err := toMap(doc)
+		if err != nil {
+			return 0, err
+		}
+		return count(object), checkIdentity(object)
+	default:
+		return 0, fmt.Errorf("line %d: %s is not a Kubernetes object", doc.Line, quote(doc.Value))
+	}
+}
+
+// checkKeys refuses empty keys. One that comes into the data of a ConfigMap, from
+// wherever in a tree, ends the process when a generator merges into it.
+func checkKeys(n *yaml.Node) error {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && child.Kind == yaml.ScalarNode && child.Value == "" {
+			return fmt.Errorf("line %d: there is an empty key", child.Line)
+		}
+		if err := checkKeys(child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPatch refuses operations of a JSON patch on an empty key.
+func checkPatch(list *yaml.Node) error {
+	for _, op := range list.Content {
+		for i := 0; op.Kind == yaml.MappingNode && i+1 < len(op.Content); i += 2 {
+			key, at := op.Content[i].Value, op.Content[i+1].Value
+			if (key == "path" || key == "from") && strings.Contains(at+"/", "//") {
+				return fmt.Errorf("line %d: %s %s has an empty key", op.Line, key, quote(at))
+			}
+		}
+	}
+	return nil
+}
+
+// checkIdentity asks for what makes an object one to kustomize.
+func checkIdentity(object map[string]any) error {
+	kind, _ := object["kind"].(string)
+	meta, _ := object["metadata"].(map[string]any)
+	name, named := meta["name"]
+	switch {
+	case len(object) == 0 || strings.HasSuffix(kind, "List"):
+		return nil
+	case kind == "":
+		return errors.New("it is not a Kubernetes object: it has no kind")
+	case !named || name == nil || name == "":
+		return fmt.Errorf("the %s has no metadata.name", kind)
+	}
+	return nil
 }
 
 // parse splits and parses content as kustomize does it, and puts in the place of
@@ -144,41 +188,18 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 	return s, nil
 }
 
-// checkData refuses an empty key in the data of an object. Merging a generated
-// ConfigMap into one ends the process.
-func checkData(object map[string]any) error {
-	for _, field := range []string{"data", "binaryData"} {
-		if data, ok := object[field].(map[string]any); ok {
-			if _, empty := data[""]; empty {
-				return fmt.Errorf("%s has an empty key", field)
-			}
-		}
-	}
-	return eachItem(object, checkData)
-}
-
 // count is how many objects there are in an object: more than one if it is a list.
 func count(object map[string]any) int {
-	n := 0
-	_ = eachItem(object, func(item map[string]any) error {
-		n += count(item)
-		return nil
-	})
-	return max(n, 1)
-}
-
-func eachItem(object map[string]any, f func(map[string]any) error) error {
 	kind, _ := object["kind"].(string)
 	items, _ := object["items"].([]any)
-	if !strings.HasSuffix(kind, "List") {
-		return nil
+	if !strings.HasSuffix(kind, "List") || len(items) == 0 {
+		return 1
 	}
+	n := 0
 	for _, item := range items {
 		if o, ok := item.(map[string]any); ok {
-			if err := f(o); err != nil {
-				return err
-			}
+			n += count(o)
 		}
 	}
-	return nil
+	return n
 }

@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -71,10 +72,21 @@ func (e *BuildError) Unwrap() error { return e.Err }
 // alone.
 func (e *BuildError) Terminal() bool { return true }
 
-// readable takes out of kustomize's messages where the tree is mounted for it.
+// readable turns kustomize's account of all that it tried into what went wrong,
+// and takes out where the tree is mounted for it.
 func readable(msg string) string {
-	return strings.NewReplacer(mount+"/", "", mount, ".", outer, "the target namespace").Replace(msg)
+	msg = strings.NewReplacer(mount+"/", "", mount, ".", outer, "the target namespace").Replace(msg)
+	msg = triedFile.ReplaceAllString(msg, "")
+	msg = triedDir.ReplaceAllString(msg, "$1")
+	return strings.ReplaceAll(msg, "recursed accumulation of path ", "in ")
 }
+
+// kustomize reads each resource as a file, and then, if that fails for whatever
+// reason, as a directory. Its messages have both.
+var (
+	triedFile = regexp.MustCompile(`accumulating resources: accumulation err='accumulating resources from '[^']*': \S+ is a directory': `)
+	triedDir  = regexp.MustCompile(`(?s)accumulating resources: accumulation err='(?:accumulating resources from )?(.*)': must build at directory: .*$`)
+)
 
 func place(file, field string) string {
 	if field == "" {

@@ -3,6 +3,7 @@ package kustomize
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -29,7 +30,9 @@ func (c *checker) plugins(k *types.Kustomization) {
 
 func (c *checker) plugin(field, value string) {
 	if isInline(value) {
-		c.pluginConfig(field, "", []byte(value))
+		if !c.remote(field, value) {
+			c.pluginConfig(field, "", []byte(value))
+		}
 		return
 	}
 	c.path(field, value, c.pluginConfig)
@@ -53,6 +56,8 @@ func (c *checker) pluginConfig(field, name string, data []byte) {
 func (c *checker) pluginDoc(field string, doc *yaml.RNode) {
 	kind := doc.GetKind()
 	switch {
+	case kind == "":
+		c.fault(field, errors.New("a plugin's configuration is an object, and this has no kind"))
 	case strings.HasSuffix(strings.ToLower(kind), "list"):
 		c.refuse(field, kind, "lists of plugin configurations are not taken: write one document for each")
 	case doc.GetApiVersion() != konfig.BuiltinPluginApiVersion:

@@ -1,6 +1,7 @@
 package kustomize
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -47,9 +48,17 @@ func (c *checker) refuse(field, value, reason string) {
 	}
 }
 
-func (c *checker) fault(field string, err error) {
-	if c.err == nil && err != nil {
-		c.err = &InputError{File: c.file, Field: field, Err: err}
+// fault keeps what is wrong with a field.
+func (c *checker) fault(field string, err error) { c.fail(c.file, field, err) }
+
+// fail keeps what is wrong at a place, unless the error says that better.
+func (c *checker) fail(file, field string, err error) {
+	switch {
+	case c.err != nil || err == nil:
+	case errors.As(err, new(*LimitError)), errors.As(err, new(*RefusedError)), errors.As(err, new(*InputError)):
+		c.err = err
+	default:
+		c.err = &InputError{File: file, Field: field, Err: err}
 	}
 }
 

@@ -26,6 +26,8 @@ type source struct {
 	bytes  int64
 }
 
+var errIsDir = errors.New("is a directory")
+
 func newSource(ctx context.Context, fsys fs.FS, lim Limits) *source {
 	s := &source{
 		ctx: ctx, fsys: fsys, lim: lim,
@@ -94,8 +96,11 @@ func (s *source) read(name string) ([]byte, error) {
 	if data, ok := s.files[real]; ok {
 		return data, nil
 	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s %w", name, errIsDir)
+	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a file (%v)", name, info.Mode().Type())
+		return nil, &InputError{File: name, Err: fmt.Errorf("it is not a file (%v)", info.Mode().Type())}
 	}
 	data, err := s.load(real)
 	if err != nil {
