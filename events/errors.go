@@ -39,11 +39,14 @@ func (e *InvalidEventError) Terminal() bool { return true }
 // bounded names an object that may be the thing that is too long.
 func bounded(o ObjectReference) string {
 	const longest = 600 // a kind, a namespace and a name as the API server bounds them
-	s := o.String()
-	if len(s) > longest {
+	switch s := o.String(); {
+	case o.Kind == "" && o.Name == "":
+		return "an unnamed object"
+	case len(s) > longest:
 		return "an object whose name is too long to repeat"
+	default:
+		return s
 	}
-	return s
 }
 
 // DroppedError says that some sinks did not accept an event. It wraps

@@ -101,12 +101,12 @@ func newTransport() *http.Transport {
 	}
 }
 
-// Close closes idle connections, unless the transport is the caller's.
-func (s *HTTPSink) Close() error {
+// CloseIdleConnections closes the connections that no request uses, for when the
+// sink is not needed any more. It leaves the caller's own transport alone.
+func (s *HTTPSink) CloseIdleConnections() {
 	if s.own != nil {
 		s.own.CloseIdleConnections()
 	}
-	return nil
 }
 
 // String returns scheme and host of the target. The rest of a webhook's address is

@@ -40,15 +40,15 @@ type kubeSource struct {
 	Component string `json:"component"`
 }
 
-// newKubeEvent writes an event in the classic form, with a count: it is the one that
-// kubectl shows repeats of, and that may hold a longer message.
-func newKubeEvent(e Event, maxMessage int) *kubeEvent {
+// newKubeEvent writes an event in the classic form, which has a count: it is the one
+// that kubectl shows repeats of, and that may hold a longer message.
+func newKubeEvent(e Event, maxMessage int) kubeEvent {
 	mark := e.fingerprint()
 	namespace := e.InvolvedObject.Namespace
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault // where events about cluster-scoped objects live
 	}
-	return &kubeEvent{
+	return kubeEvent{
 		APIVersion: "v1",
 		Kind:       "Event",
 		Metadata: kubeMeta{

@@ -63,9 +63,9 @@ type KubernetesSink struct {
 	host   string
 	opts   KubernetesOptions
 
-	mu     sync.Mutex
-	series map[fingerprint]*list.Element
-	order  *list.List // of *series, the longest quiet one first
+	mu      sync.Mutex
+	tallies map[fingerprint]*list.Element
+	order   *list.List // of *tally, the longest quiet one first
 }
 
 // NewKubernetesSink returns a sink for an API server. A configuration without a rate
@@ -83,11 +83,11 @@ func NewKubernetesSink(cfg *rest.Config, opts KubernetesOptions) (*KubernetesSin
 	opts.Window = orDefault(opts.Window, DefaultKubernetesWindow)
 	opts.Series = orDefault(opts.Series, DefaultKubernetesSeries)
 	s := &KubernetesSink{
-		client: client,
-		host:   client.Get().URL().Host,
-		opts:   opts,
-		series: map[fingerprint]*list.Element{},
-		order:  list.New(),
+		client:  client,
+		host:    client.Get().URL().Host,
+		opts:    opts,
+		tallies: map[fingerprint]*list.Element{},
+		order:   list.New(),
 	}
 	if !paced(cfg) {
 		s.pace = flowcontrol.NewTokenBucketRateLimiter(kubernetesQPS, kubernetesBurst)
@@ -122,102 +122,115 @@ func (s *KubernetesSink) CountsRepeats() bool { return true }
 
 // Send creates an Event object or counts a repeat. The error is a [*SendError].
 func (s *KubernetesSink) Send(ctx context.Context, e Event) error {
-	series := s.of(e.fingerprint())
-	if err := series.lock(ctx); err != nil {
+	t := s.tally(e.fingerprint())
+	if err := t.lock(ctx); err != nil {
 		return s.failure(e.InvolvedObject, err)
 	}
-	defer series.unlock()
-	if series.count == 0 || e.Timestamp.Sub(series.last.Time) > s.opts.Window {
-		return s.begin(ctx, series, e)
+	defer t.unlock()
+	if t.count == 0 || e.Timestamp.Sub(t.last.Time) > s.opts.Window {
+		return s.begin(ctx, t, e)
 	}
-	return s.repeat(ctx, series, e)
+	return s.repeat(ctx, t, e)
 }
 
-// Flush writes the repeats that were only counted here so far.
+// Flush writes the repeats that were only counted here so far. What the server will
+// never take is in the error once.
 func (s *KubernetesSink) Flush(ctx context.Context) error {
 	var errs []error
-	for _, series := range s.all() {
-		if err := series.lock(ctx); err != nil {
+	for _, t := range s.all() {
+		if err := t.lock(ctx); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		if series.count > series.written {
-			errs = append(errs, s.write(ctx, series))
-		}
-		series.unlock()
+		errs = append(errs, s.catchUp(ctx, t))
+		t.unlock()
 	}
 	return errors.Join(errs...)
 }
 
 // begin creates the object of a new series.
-func (s *KubernetesSink) begin(ctx context.Context, series *series, e Event) error {
-	if series.count > series.written { // the last repeats of the series before
-		if err := s.write(ctx, series); err != nil && !terminal(err) {
-			return err
-		}
-	}
-	object := newKubeEvent(e, s.opts.MaxMessage)
-	if err := s.create(ctx, object); err != nil {
+func (s *KubernetesSink) begin(ctx context.Context, t *tally, e Event) error {
+	if err := s.catchUp(ctx, t); err != nil && !terminal(err) {
 		return err
 	}
-	series.state = state{event: object, last: e.Timestamp, count: 1, written: 1, wroteAt: time.Now()}
-	return nil
+	return s.create(ctx, t, e, series{first: e.Timestamp, last: e.Timestamp, count: 1})
 }
 
 // repeat counts, and writes if the interval has passed. A repeat that could not be
 // written is not counted, since the caller will send it again.
-func (s *KubernetesSink) repeat(ctx context.Context, series *series, e Event) error {
-	before := series.state
-	series.count++
-	if series.last.Before(&e.Timestamp) {
-		series.last = e.Timestamp
+func (s *KubernetesSink) repeat(ctx context.Context, t *tally, e Event) error {
+	before := t.series
+	t.count++
+	if t.last.Before(&e.Timestamp) {
+		t.last = e.Timestamp
 	}
-	if time.Since(series.wroteAt) < s.opts.Interval {
+	if time.Since(t.wroteAt) < s.opts.Interval {
 		return nil
 	}
-	err := s.write(ctx, series)
+	err := s.patch(ctx, t)
+	if gone(err) { // events expire
+		err = s.create(ctx, t, e, t.series)
+	}
 	if err != nil {
-		series.count, series.last = before.count, before.last
+		t.series = before
 	}
 	return err
 }
 
-// write brings the object's count up to date. Where the object is gone, because
-// events expire, it is made again.
-func (s *KubernetesSink) write(ctx context.Context, series *series) error {
-	patch, err := json.Marshal(map[string]any{"count": series.count, "lastTimestamp": series.last})
+// catchUp writes what was counted and not written. Where the object is gone there is
+// nothing left to say: the next event begins a new series.
+func (s *KubernetesSink) catchUp(ctx context.Context, t *tally) error {
+	if t.count == t.written {
+		return nil
+	}
+	err := s.patch(ctx, t)
+	switch {
+	case gone(err):
+		t.series = series{}
+		return nil
+	case terminal(err):
+		t.written = t.count
+	}
+	return err
+}
+
+// create makes the object of a series. That it is there already means that an
+// earlier attempt came through and only its answer was lost: the name holds the time
+// and what the event says.
+func (s *KubernetesSink) create(ctx context.Context, t *tally, e Event, next series) error {
+	object := newKubeEvent(e, s.opts.MaxMessage)
+	object.FirstTimestamp, object.LastTimestamp, object.Count = next.first, next.last, next.count
+	body, err := json.Marshal(object)
 	if err != nil {
-		return s.failure(series.event.InvolvedObject, err)
+		return s.failure(e.InvolvedObject, err)
 	}
-	meta := series.event.Metadata
-	err = s.do(ctx, s.client.Patch(types.MergePatchType).Namespace(meta.Namespace).Name(meta.Name).Body(patch))
-	if apierrors.IsNotFound(err) {
-		again := *series.event
-		again.Metadata.Name = eventName(again.InvolvedObject.Name, series.last.Time, meta.Name)
-		again.Count, again.LastTimestamp = series.count, series.last
-		if err := s.create(ctx, &again); err != nil {
-			return err
-		}
-		series.event = &again
-	} else if err != nil {
-		return s.failure(series.event.InvolvedObject, err)
+	err = s.do(ctx, s.client.Post().Namespace(object.Metadata.Namespace).Body(body))
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return s.failure(e.InvolvedObject, err)
 	}
-	series.written, series.wroteAt = series.count, time.Now()
+	next.about, next.namespace, next.name = e.InvolvedObject, object.Metadata.Namespace, object.Metadata.Name
+	next.written, next.wroteAt = next.count, time.Now()
+	t.series = next
 	return nil
 }
 
-// create makes an Event object. That it is there already means that an earlier
-// attempt came through and only its answer was lost: the name holds the time and
-// what the event says.
-func (s *KubernetesSink) create(ctx context.Context, object *kubeEvent) error {
-	body, err := json.Marshal(object)
+// patch brings the object's count up to date.
+func (s *KubernetesSink) patch(ctx context.Context, t *tally) error {
+	body, err := json.Marshal(map[string]any{"count": t.count, "lastTimestamp": t.last})
 	if err != nil {
-		return s.failure(object.InvolvedObject, err)
+		return s.failure(t.about, err)
 	}
-	err = s.do(ctx, s.client.Post().Namespace(object.Metadata.Namespace).Body(body))
-	if err == nil || apierrors.IsAlreadyExists(err) {
-		return nil
+	err = s.do(ctx, s.client.Patch(types.MergePatchType).Namespace(t.namespace).Name(t.name).Body(body))
+	if err != nil {
+		return s.failure(t.about, err)
 	}
-	return s.failure(object.InvolvedObject, err)
+	t.written, t.wroteAt = t.count, time.Now()
+	return nil
+}
+
+// gone reports whether the server says that there is no such object.
+func gone(err error) bool {
+	var fail *SendError
+	return errors.As(err, &fail) && fail.Status == http.StatusNotFound
 }
 
 // do sends one request about events, once.

@@ -58,7 +58,8 @@ type Options struct {
 type Route struct {
 	// Name tells the sink from others in results and errors. Required, unique.
 	Name string
-	// Sink takes the events. Required. Its owner closes it, after the recorder.
+	// Sink takes the events. Required. What it holds is its owner's to close, after
+	// the recorder.
 	Sink Sink
 	// MinSeverity is the least severity that the sink gets. Empty means all.
 	MinSeverity Severity
