@@ -40,10 +40,10 @@ func (o Options) nodes() int {
 	return o.Nodes
 }
 
-// How long things may take before they are called broken. They are ten times
-// and more what a busy machine with two cores needs.
+// How long things may take before they are called broken: many times
+// what a busy machine with two cores needs, as one that swaps needs more.
 const (
-	startTimeout = 2 * time.Minute
+	startTimeout = 4 * time.Minute
 	stopTimeout  = 5 * time.Second
 	pollInterval = 50 * time.Millisecond
 )
