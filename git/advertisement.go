@@ -96,7 +96,7 @@ func readAdvertisement(packets *packetReader, lim Limits) (*advertisement, error
 			if errors.Is(err, io.EOF) && first {
 				return nil, err
 			}
-			return nil, noEOF(err)
+			return nil, readError(err)
 		}
 		if flush {
 			if len(adv.refs) == 0 {

@@ -83,11 +83,9 @@ type RemoteError struct {
 	Op  string // "resolve" or "fetch"
 	URL string // the address, without credentials
 	Err error
-
-	text string // of Err, redacted
 }
 
-func (e *RemoteError) Error() string { return fmt.Sprintf("%s %s: %s", e.Op, e.URL, e.text) }
+func (e *RemoteError) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.URL, e.Err) }
 func (e *RemoteError) Unwrap() error { return e.Err }
 
 // ReferenceError says that what was asked for is not in the repository, and
@@ -187,6 +185,33 @@ func (s secrets) redact(text string) string {
 	return text
 }
 
+// clean makes sure that an error holds no secret. We put none into it, but a
+// server may repeat what it was sent, wherever it can put words into an error.
+func (s secrets) clean(err error) error {
+	var missing *ReferenceError
+	if errors.As(err, &missing) {
+		for i, name := range missing.Have {
+			missing.Have[i] = s.redact(name)
+		}
+	}
+	text := err.Error()
+	if clean := s.redact(text); clean != text {
+		return &redacted{clean, err}
+	}
+	return err
+}
+
+// redacted is an error of another text. Its cause can be recognized, but not
+// unwrapped, and so not be printed by accident.
+type redacted struct {
+	text  string
+	cause error
+}
+
+func (r *redacted) Error() string        { return r.text }
+func (r *redacted) Is(target error) bool { return errors.Is(r.cause, target) }
+func (r *redacted) As(target any) bool   { return errors.As(r.cause, target) }
+
 // wrap makes an error of an operation on this remote.
 func (r *Remote) wrap(ctx context.Context, op string, err error) error {
 	if err == nil {
@@ -199,7 +224,7 @@ func (r *Remote) wrap(ctx context.Context, op string, err error) error {
 	} else if cause != nil {
 		err = cause
 	}
-	return &RemoteError{Op: op, URL: r.shown, Err: err, text: r.secrets.redact(err.Error())}
+	return &RemoteError{Op: op, URL: r.shown, Err: r.secrets.clean(err)}
 }
 
 // similar picks at most five of names for a message: those close to want, or

@@ -119,7 +119,7 @@ func request(ctx context.Context, s session, found *resolved) (io.Reader, error)
 	}
 	answer, flush, err := packets.next()
 	if err != nil {
-		return nil, unavailable(noEOF(err), found)
+		return nil, unavailable(readError(err), found)
 	}
 	if flush || strings.TrimSpace(string(answer)) != "NAK" {
 		return nil, fmt.Errorf("%w: %q where the pack should begin", ErrProtocol, clip(string(answer)))
@@ -137,7 +137,7 @@ func skipShallow(packets *packetReader) error {
 	for range most {
 		line, flush, err := packets.next()
 		if err != nil {
-			return noEOF(err)
+			return readError(err)
 		}
 		if flush {
 			return nil

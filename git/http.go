@@ -69,16 +69,23 @@ type httpSession struct {
 	*httpTransport
 	at      *url.URL // the repository, after redirects
 	metered func(io.Reader) io.Reader
-	open    []io.Closer
+	open    []io.ReadCloser
 }
 
 // stateless: every request stands alone, unless the first one was redirected:
 // then it takes the first one to know where the second goes.
 func (s *httpSession) stateless() bool { return s.at == s.base }
 
-func (s *httpSession) close() {
-	for _, c := range s.open {
-		c.Close()
+func (s *httpSession) close(well bool) {
+	const leftovers = 1024
+	for _, body := range s.open {
+		if well {
+			// A connection is used again only if the response was read to its
+			// end, which is one read behind the last packet. What goes wrong
+			// here goes wrong with the connection only.
+			_, _ = io.CopyN(io.Discard, body, leftovers)
+		}
+		body.Close()
 	}
 }
 
@@ -217,13 +224,13 @@ func (s *httpSession) result(resp *http.Response, contentType string) (*packetRe
 func skipService(packets *packetReader) error {
 	line, flush, err := packets.next()
 	if err != nil {
-		return noEOF(err)
+		return readError(err)
 	}
 	if flush || strings.TrimSpace(string(line)) != "# service="+service {
 		return fmt.Errorf("%w: not the references of a repository", ErrProtocol)
 	}
 	if _, flush, err = packets.next(); err != nil {
-		return noEOF(err)
+		return readError(err)
 	}
 	if !flush {
 		return fmt.Errorf("%w: not the references of a repository", ErrProtocol)

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -253,5 +252,3 @@ func splitOutside(s string, separator byte) []string {
 	}
 	return append(parts, s[from:])
 }
-
-func equalKeys(a ssh.PublicKey, b []byte) bool { return bytes.Equal(a.Marshal(), b) }

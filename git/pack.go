@@ -22,7 +22,7 @@ type objects map[id]object
 func readPack(ctx context.Context, r io.Reader, lim Limits) (objects, error) {
 	var spool bytes.Buffer
 	if _, err := spool.ReadFrom(r); err != nil {
-		return nil, err
+		return nil, readError(err)
 	}
 	if err := measurePack(ctx, spool.Bytes(), lim); err != nil {
 		return nil, packError(err)

@@ -28,8 +28,10 @@ func newPacketReader(r io.Reader) *packetReader {
 // an error here.
 func (p *packetReader) next() (payload []byte, flush bool, err error) {
 	head := p.buf[:4]
-	if _, err := io.ReadFull(p.r, head); err != nil {
-		return nil, false, err
+	if _, err := io.ReadFull(p.r, head); errors.Is(err, io.EOF) {
+		return nil, false, io.EOF
+	} else if err != nil {
+		return nil, false, readError(err)
 	}
 	n, err := strconv.ParseUint(string(head), 16, 16)
 	switch {
@@ -42,7 +44,7 @@ func (p *packetReader) next() (payload []byte, flush bool, err error) {
 	}
 	payload = p.buf[:n-4]
 	if _, err := io.ReadFull(p.r, payload); err != nil {
-		return nil, false, noEOF(err)
+		return nil, false, readError(err)
 	}
 	if message, ok := bytes.CutPrefix(payload, []byte("ERR ")); ok {
 		return nil, false, serverError(string(message))
@@ -69,7 +71,7 @@ func (s *sideband) Read(p []byte) (int, error) {
 		payload, flush, err := s.packets.next()
 		switch {
 		case err != nil:
-			return 0, noEOF(err)
+			return 0, readError(err)
 		case flush:
 			return 0, io.EOF
 		case len(payload) == 0:
@@ -90,10 +92,19 @@ func (s *sideband) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// noEOF turns an end where more should come into an error that says so.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+// readError says that a connection failed in the middle of the answer.
+func readError(err error) error {
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w: the connection ended in the middle of the answer", ErrUnreachable)
+	case isOurs(err):
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// isOurs says whether an error was given its kind already.
+func isOurs(err error) bool {
+	var k *kind
+	return errors.As(err, &k)
 }

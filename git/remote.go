@@ -33,7 +33,8 @@ type Options struct {
 	// InsecureCredentials allows sending Auth over plain HTTP, where everyone
 	// on the way can read it. Without it this is refused, on loopback too.
 	InsecureCredentials bool
-	Limits              Limits
+	// Limits bound what the server can make this process spend.
+	Limits Limits
 	// WrapTransport is given the HTTP transport and returns the one to use, to
 	// count, trace or record. It sees the Authorization header. It is not used
 	// for SSH.
@@ -104,7 +105,8 @@ type session interface {
 	request(ctx context.Context, body []byte) (*packetReader, error)
 	// stateless says that request works without advertise before it.
 	stateless() bool
-	close()
+	// close ends the operation. If it went well, the connection may be kept.
+	close(well bool)
 }
 
 func newTransport(u *url.URL, opts Options) (transport, error) {
@@ -129,8 +131,8 @@ func (r *Remote) do(ctx context.Context, op string, run func(context.Context, se
 		return &meteredReader{body, m, r.progress}
 	})
 	if err == nil {
-		defer s.close()
 		err = run(ctx, s)
+		s.close(err == nil)
 	}
 	return r.wrap(ctx, op, err)
 }

@@ -1,7 +1,11 @@
 package git_test
 
 import (
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -214,6 +218,28 @@ func TestResolveCost(t *testing.T) {
 	_, err = r.Fetch(t.Context(), rev)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, m.Count().Requests, "the references are not listed again")
+}
+
+// Operations share a connection.
+func TestConnectionIsKept(t *testing.T) {
+	f := newFixture(t)
+	f.commit("main", files("a", "1"), nil)
+	handler, err := gitserver.HTTP(t.Context(), f.root, gitserver.HTTPOptions{})
+	require.NoError(t, err)
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	r := open(t, server.URL+"/repo.git", git.Options{})
+	for range 3 {
+		snapshot(t, r, git.Ref{})
+	}
+	require.EqualValues(t, 1, connections.Load())
 }
 
 func TestRevision(t *testing.T) {

@@ -84,7 +84,7 @@ func (t *sshTransport) connect(ctx context.Context, metered func(io.Reader) io.R
 	}
 	s := &sshSession{client: client, stop: stop}
 	if err := s.start(t.command, metered); err != nil {
-		s.close()
+		s.close(false)
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return s, nil
@@ -156,7 +156,7 @@ func (s *sshSession) request(_ context.Context, body []byte) (*packetReader, err
 	return s.packets, nil
 }
 
-func (s *sshSession) close() {
+func (s *sshSession) close(bool) {
 	if s.stdin != nil {
 		s.stdin.Close()
 	}

@@ -123,7 +123,7 @@ func (k *Keys) verifySSH(subject *SignatureError, payload, armored []byte, at ti
 	}
 	verdict := subject.because(ErrUnknownKey, "add the key to the trusted ones, or have it signed with one of those")
 	for _, key := range k.ssh {
-		if !equalKeys(key.key, sig.key.Marshal()) {
+		if !sameKey(key.key, sig.key) {
 			continue
 		}
 		switch {
