@@ -73,7 +73,7 @@ func (n *news) received(ctx context.Context) ([]events.Event, error) {
 func (n *news) Close() error {
 	_, err := n.received(context.Background())
 	err = errors.Join(err, n.recorder.Close())
-	n.sink.Close()
+	n.sink.CloseIdleConnections()
 	_ = n.server.Close()
 	<-n.done
 	return err

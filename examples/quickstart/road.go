@@ -41,6 +41,11 @@ type road struct {
 
 	out    *printer
 	status status
+
+	// seen is the last revision that was verified, and what was packed of it. A
+	// revision names its content by hash, so that it need not be fetched again.
+	seen git.Revision
+	tree fs.FS
 }
 
 // walked is what one walk found and did.
@@ -52,8 +57,9 @@ type walked struct {
 	health   []ssa.Health
 }
 
-// walk goes the whole road once: resolve, fetch, verify, pack, build, apply and
-// prune, wait. The first step that fails ends it.
+// walk goes the whole road once: resolve, then (if the revision is new) fetch,
+// verify and pack, then build, apply and prune, wait. The first step that fails
+// ends it.
 func (r *road) walk(ctx context.Context) (*walked, error) {
 	w := &walked{}
 	r.status.generation++
@@ -65,14 +71,33 @@ func (r *road) walk(ctx context.Context) (*walked, error) {
 
 func (r *road) steps(ctx context.Context, w *walked) error {
 	var rev git.Revision
-	var snap *git.Snapshot
-	var tree fs.FS
+	err := r.out.steps(ctx, step{"resolve", func(ctx context.Context) (note string, err error) {
+		rev, err = r.remote.Resolve(ctx, r.ref)
+		w.revision = rev.String()
+		return fmt.Sprintf("%s is %s", r.ref, rev), err
+	}})
+	if err != nil {
+		return err
+	}
+	if rev != r.seen {
+		if err := r.get(ctx, rev); err != nil {
+			return err
+		}
+	}
 	return r.out.steps(ctx,
-		step{"resolve", func(ctx context.Context) (note string, err error) {
-			rev, err = r.remote.Resolve(ctx, r.ref)
-			w.revision = rev.String()
-			return fmt.Sprintf("%s is %s", r.ref, rev), err
+		step{"build", func(ctx context.Context) (note string, err error) {
+			w.objects, note, err = r.build(ctx, r.tree)
+			return note, err
 		}},
+		step{"apply", func(ctx context.Context) (string, error) { return r.apply(ctx, w) }},
+		step{"wait", func(ctx context.Context) (string, error) { return r.wait(ctx, w) }},
+	)
+}
+
+// get brings a revision here: fetched, verified and packed.
+func (r *road) get(ctx context.Context, rev git.Revision) error {
+	var snap *git.Snapshot
+	return r.out.steps(ctx,
 		step{"fetch", func(ctx context.Context) (note string, err error) {
 			if snap, err = r.remote.Fetch(ctx, rev); err != nil {
 				return "", err
@@ -87,15 +112,12 @@ func (r *road) steps(ctx context.Context, w *walked) error {
 				return "", err
 			}
 			// Go on with what was stored, as a consumer of the artifact would.
-			tree, err = r.store.Open(ctx, sum.Digest)
-			return fmt.Sprintf("%d files, %s, %.19s…", sum.Files, size(sum.Size), sum.Digest), err
+			if r.tree, err = r.store.Open(ctx, sum.Digest); err != nil {
+				return "", err
+			}
+			r.seen = rev
+			return fmt.Sprintf("%d files, %s, %.19s…", sum.Files, size(sum.Size), sum.Digest), nil
 		}},
-		step{"build", func(ctx context.Context) (note string, err error) {
-			w.objects, note, err = r.build(ctx, tree)
-			return note, err
-		}},
-		step{"apply", func(ctx context.Context) (string, error) { return r.apply(ctx, w) }},
-		step{"wait", func(ctx context.Context) (string, error) { return r.wait(ctx, w) }},
 	)
 }
 

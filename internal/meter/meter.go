@@ -37,11 +37,19 @@ type Meter struct {
 }
 
 // Observe calls f with every request's method and path (without query) before
-// it is sent. A nil f stops it.
+// it is sent, one at a time. A nil f stops it.
 func (m *Meter) Observe(f func(method, path string)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.seen = f
+}
+
+func (m *Meter) observed(req *http.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seen != nil {
+		m.seen(req.Method, req.URL.Path)
+	}
 }
 
 // Count reads the meter.
@@ -65,12 +73,7 @@ type transport struct {
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.meter.requests.Add(1)
-	t.meter.mu.Lock()
-	seen := t.meter.seen
-	t.meter.mu.Unlock()
-	if seen != nil {
-		seen(req.Method, req.URL.Path)
-	}
+	t.meter.observed(req)
 	if req.Body != nil && req.Body != http.NoBody {
 		req = req.Clone(req.Context())
 		req.Body = &body{req.Body, &t.meter.sent}
