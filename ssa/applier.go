@@ -91,21 +91,21 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	if err != nil {
 		return &Result{Entries: opts.Previous}, err
 	}
-	if err := a.markUnchanged(ctx, set, opts); err != nil {
-		return &Result{Entries: opts.Previous.Intersect(set.entries())}, err
-	}
-	run(ctx, set, a.concurrency, a.applyItem, opts.Progress)
+	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
+	r.gone = a.markUnchanged(ctx, set, opts)
+	r.run(set, a.concurrency)
 	return set.result()
 }
 
 // Targets names the objects that Apply would touch, in the form that
-// gc.Steps.Targets wants. It asks the server for types alone.
+// gc.Steps.Targets wants. It asks the server for types alone, and reports faults
+// of the set as Apply does, as far as names and types go.
 func (a *Applier) Targets(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (gc.Inventory, error) {
-	set, err := a.prepare(ctx, objs, opts)
-	if err != nil {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	return set.entries(), nil
+	entries, err := a.address(ctx, objs, opts.Namespace)
+	return gc.NewInventory(entries...), err
 }
 
 // item is one object on its way through Apply.
@@ -132,43 +132,34 @@ type set struct {
 	items []*item // in the order of the objects given
 }
 
-func (s *set) entries() gc.Inventory {
-	entries := make([]gc.Entry, 0, len(s.items))
-	for _, it := range s.items {
-		entries = append(entries, it.entry)
+func (o ApplyOptions) check() error {
+	if o.Owner == "" {
+		return errors.New("apply: ApplyOptions.Owner is empty; name the set that the objects belong to")
 	}
-	return gc.NewInventory(entries...)
+	if why := validation.IsValidLabelValue(o.Owner); len(why) > 0 {
+		return fmt.Errorf("apply: ApplyOptions.Owner %q is no label value: %s", o.Owner, why[0])
+	}
+	return nil
 }
 
-// prepare checks, normalises and addresses a set. It reports every fault of the
+// prepare checks, addresses and normalises a set. It reports every fault of the
 // set at once, because fixing them one commit at a time is no pleasure.
 func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (*set, error) {
-	if opts.Owner == "" {
-		return nil, errors.New("apply: ApplyOptions.Owner is empty; name the set that the objects belong to")
-	}
-	if why := validation.IsValidLabelValue(opts.Owner); len(why) > 0 {
-		return nil, fmt.Errorf("apply: ApplyOptions.Owner %q is no label value: %s", opts.Owner, why[0])
-	}
-	if err := checkShape(objs); err != nil {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	kinds, err := a.mapper.forSet(ctx, objs)
+	entries, err := a.address(ctx, objs, opts.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	s := &set{}
+	s := &set{items: make([]*item, 0, len(objs))}
 	var faults []error
-	seen := map[gc.Key]bool{}
-	for _, obj := range objs {
-		it, err := a.newItem(obj, kinds, opts)
-		if err == nil && seen[it.entry.Key] {
-			err = &ObjectError{Key: it.entry.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two", terminal: true}
-		}
+	for i, obj := range objs {
+		it, err := a.newItem(obj, entries[i], opts)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
-		seen[it.entry.Key] = true
 		s.items = append(s.items, it)
 	}
 	if len(faults) > 0 {
@@ -178,34 +169,66 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 	return s, nil
 }
 
-func (a *Applier) newItem(obj *unstructured.Unstructured, kinds kindMap, opts ApplyOptions) (*item, error) {
+// address finds out what each object is called on the server.
+func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured, namespace string) ([]gc.Entry, error) {
+	if err := checkShape(objs); err != nil {
+		return nil, err
+	}
+	kinds, err := a.mapper.forSet(ctx, objs)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]gc.Entry, 0, len(objs))
+	seen := make(map[gc.Key]bool, len(objs))
+	var faults []error
+	for _, obj := range objs {
+		e, err := entryOf(obj, kinds, namespace)
+		if err == nil && seen[e.Key] {
+			err = &ObjectError{Key: e.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two", terminal: true}
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+		seen[e.Key] = true
+		entries = append(entries, e)
+	}
+	if len(faults) > 0 {
+		return nil, &InvalidSetError{Faults: faults}
+	}
+	return entries, nil
+}
+
+func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (gc.Entry, error) {
 	gvk := obj.GroupVersionKind()
 	key := gc.Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
 	kind, ok := kinds[gvk]
 	if !ok {
-		return nil, &UnknownKindError{Key: key, Version: gvk.Version}
+		return gc.Entry{Key: key}, &UnknownKindError{Key: key, Version: gvk.Version}
 	}
 	switch {
 	case !kind.namespaced:
 		key.Namespace = ""
-	case key.Namespace == "" && opts.Namespace == "":
-		return nil, &ObjectError{Key: key, Op: "apply", Reason: "it names no namespace; set metadata.namespace or ApplyOptions.Namespace", terminal: true}
+	case key.Namespace == "" && namespace == "":
+		return gc.Entry{Key: key}, &ObjectError{Key: key, Op: "apply", Reason: "it names no namespace; set metadata.namespace or ApplyOptions.Namespace", terminal: true}
 	case key.Namespace == "":
-		key.Namespace = opts.Namespace
+		key.Namespace = namespace
 	}
-	intent, err := normalize(obj, key, opts.Owner)
+	return gc.Entry{Key: key, Version: gvk.Version, Resource: kind.resource}, nil
+}
+
+func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, opts ApplyOptions) (*item, error) {
+	intent, err := normalize(obj, entry.Key, opts.Owner)
 	if err != nil {
-		return nil, &ObjectError{Key: key, Op: "apply", Reason: err.Error(), terminal: true}
+		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
 	body, err := intent.MarshalJSON()
 	if err != nil {
-		return nil, &ObjectError{Key: key, Op: "apply", Reason: "it cannot be encoded as JSON", Err: err, terminal: true}
+		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: "it cannot be encoded as JSON", Err: err, terminal: true}
 	}
-	it := &item{intent: intent, body: body}
-	it.entry = gc.Entry{Key: key, Version: gvk.Version, Resource: kind.resource, Intent: intentDigest(body, a.manager)}
-	it.prev, it.known = opts.Previous.Lookup(key)
+	entry.Intent = intentDigest(body, a.manager)
+	it := &item{intent: intent, body: body, entry: entry, change: Change{Key: entry.Key}}
+	it.prev, it.known = opts.Previous.Lookup(entry.Key)
 	it.known = it.known && it.prev.UID != ""
-	it.change = Change{Key: key}
 	return it, nil
 }
 

@@ -102,16 +102,21 @@ func (e *ApplyError) Unwrap() []error {
 	return append(failed, skipped...)
 }
 
-// Terminal says that every object that failed must be changed before another try
-// can succeed.
+// Terminal says that another try cannot get any further before an object of the
+// set is changed.
 func (e *ApplyError) Terminal() bool {
+	failed := false
 	for _, c := range e.Failed {
+		if c.Action != Failed {
+			continue
+		}
 		var t interface{ Terminal() bool }
-		if c.Action == Failed && (!errors.As(c.Err, &t) || !t.Terminal()) {
+		if !errors.As(c.Err, &t) || !t.Terminal() {
 			return false
 		}
+		failed = true
 	}
-	return true
+	return failed
 }
 
 // list shows the first few errors and counts the rest.

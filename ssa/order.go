@@ -77,34 +77,9 @@ func (it *item) need(other *item) {
 	it.waiting++
 }
 
-// run carries out do for every object of the set, at most limit at a time, each
-// as soon as its needs are done. An object whose need failed is skipped, and so is
-// everything once the context ended or the server went away.
-func run(ctx context.Context, s *set, limit int, do func(context.Context, *item), report func(Change)) {
-	r := &runner{ctx: ctx, do: do, report: report, finished: make(chan *item)}
-	for _, it := range s.items {
-		if it.waiting == 0 {
-			r.ready = append(r.ready, it)
-		}
-	}
-	for left := len(s.items); left > 0; {
-		for len(r.ready) > 0 && r.inFlight < limit {
-			it := r.ready[0]
-			r.ready = r.ready[1:]
-			if r.start(it) {
-				r.finish(it)
-				left--
-			}
-		}
-		if r.inFlight > 0 {
-			it := <-r.finished
-			r.inFlight--
-			r.finish(it)
-			left--
-		}
-	}
-}
-
+// runner carries out do for the objects of a set, each as soon as its needs are
+// done. An object whose need failed is skipped, and so is everything once the
+// context ended or the server went away.
 type runner struct {
 	ctx      context.Context //nolint:containedctx // lives as long as one call of run
 	do       func(context.Context, *item)
@@ -112,7 +87,33 @@ type runner struct {
 	ready    []*item
 	finished chan *item
 	inFlight int
-	gone     error // the server went away
+	gone     error // why nothing more is tried
+}
+
+// run works on at most limit objects at a time.
+func (r *runner) run(s *set, limit int) {
+	for _, it := range s.items {
+		if it.waiting == 0 {
+			r.ready = append(r.ready, it)
+		}
+	}
+	for left := len(s.items); left > 0; left-- {
+		r.finish(r.next(limit))
+	}
+}
+
+// next starts what can be started, until an object is done.
+func (r *runner) next(limit int) *item {
+	for len(r.ready) > 0 && r.inFlight < limit {
+		it := r.ready[0]
+		r.ready = r.ready[1:]
+		if r.start(it) {
+			return it
+		}
+	}
+	it := <-r.finished
+	r.inFlight--
+	return it
 }
 
 // start begins an object's work, or reports that there is none to do.
@@ -120,11 +121,11 @@ func (r *runner) start(it *item) (done bool) {
 	switch {
 	case it.done:
 		return true
-	case r.gone != nil:
-		it.skip("the API server went away", r.gone)
-		return true
 	case r.ctx.Err() != nil:
 		it.skip("the apply was ended before its turn", context.Cause(r.ctx))
+		return true
+	case r.gone != nil:
+		it.skip("the API server went away", r.gone)
 		return true
 	}
 	for _, need := range it.needs {

@@ -1,8 +1,6 @@
 package ssa
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"github.com/gitopskit/gitopskit/gc"
@@ -92,23 +90,19 @@ func (r *Result) Count(actions ...Action) int {
 }
 
 func (s *set) result() (*Result, error) {
-	r := &Result{}
-	var entries []gc.Entry
+	r := &Result{Changes: make([]Change, 0, len(s.items))}
+	entries := make([]gc.Entry, 0, len(s.items))
 	var failed []Change
 	for _, it := range s.items {
 		r.Changes = append(r.Changes, it.change)
 		switch it.change.Action {
-		case Failed, Skipped:
+		case Failed:
 			failed = append(failed, it.change)
-			// An apply that failed may have been carried out all the same, when its
-			// answer was lost. Keep the object on record, but not as unchanged.
-			e := it.prev
-			if !it.known {
-				e = it.entry
-			}
-			e.Intent, e.ResourceVersion = "", ""
-			if it.known || errors.Is(it.change.Err, context.Canceled) || it.change.Action == Failed {
-				entries = append(entries, e)
+			entries = append(entries, it.afterFailure())
+		case Skipped:
+			failed = append(failed, it.change)
+			if it.known {
+				entries = append(entries, it.prev)
 			}
 		default:
 			entries = append(entries, it.entry)
@@ -119,4 +113,16 @@ func (s *set) result() (*Result, error) {
 		return r, &ApplyError{Failed: failed, Total: len(s.items)}
 	}
 	return r, nil
+}
+
+// afterFailure keeps an object on record whose apply failed: it may have been
+// carried out all the same, when only the answer was lost. Without an intent and
+// a version it is not taken for unchanged the next time.
+func (it *item) afterFailure() gc.Entry {
+	e := it.prev
+	if !it.known {
+		e = it.entry
+	}
+	e.Intent, e.ResourceVersion = "", ""
+	return e
 }

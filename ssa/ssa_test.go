@@ -313,7 +313,8 @@ func TestFullAsksForEveryObject(t *testing.T) {
 
 func TestDefinitionAndItsObjectsInOneSet(t *testing.T) {
 	f := setup(t)
-	objs := objects(t, `
+	// The plane is shared: a group of its own makes the definition new on every run.
+	objs := objects(t, strings.NewReplacer("shop.example.com", f.ns+".example.com", "brand-new", f.ns+"-new").Replace(`
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: widgets.shop.example.com}
@@ -335,7 +336,7 @@ spec: {size: 3}
 apiVersion: v1
 kind: Namespace
 metadata: {name: brand-new}
-`)
+`))
 	res := f.apply(t, objs, f.options())
 	require.Equal(t, 3, res.Count(ssa.Created))
 	res, _ = f.again(t, objs, res)

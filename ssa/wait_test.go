@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitopskit/gitopskit/ssa"
@@ -22,6 +23,11 @@ func TestWaitFollowsTheWatch(t *testing.T) {
 	f := setup(t)
 	res := f.apply(t, objects(t, app), f.options())
 	var seen []ssa.Health
+	patched := make(chan error, 1)
+	becomeReady := func() {
+		_, err := f.others.Resource(deployments).Namespace(f.ns).Patch(t.Context(), "web", types.MergePatchType, []byte(ready), metav1.PatchOptions{}, "status")
+		patched <- err
+	}
 	before := f.meter.Count()
 	health, err := f.applier.Wait(t.Context(), res.Entries, ssa.WaitOptions{Owner: "test", Timeout: time.Minute, Progress: func(h ssa.Health) {
 		if h.Key.Kind != "Deployment" {
@@ -29,10 +35,11 @@ func TestWaitFollowsTheWatch(t *testing.T) {
 		}
 		seen = append(seen, h)
 		if h.Status == ssa.InProgress && len(seen) == 1 {
-			go f.patch(t, deployments, "web", "controller", types.MergePatchType, ready, "status")
+			go becomeReady()
 		}
 	}})
 	require.NoError(t, err)
+	require.NoError(t, <-patched)
 	require.Len(t, health, 5)
 	require.Equal(t, ssa.InProgress, seen[0].Status)
 	require.Equal(t, ssa.Current, seen[len(seen)-1].Status)
