@@ -80,7 +80,7 @@ func order(all map[string]source) []string {
 
 // run is one rendering of a chart.
 type run struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a run lives as long as one call of Render
 	chart  string
 	limits Limits
 

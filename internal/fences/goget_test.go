@@ -1,9 +1,7 @@
 package fences_test
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +16,7 @@ func TestEveryLibraryCanBeImportedFromAnEmptyModule(t *testing.T) {
 	tree := load(t, h, false)
 	holds(t, tree.Errors())
 	proxy := newProxy(t, h)
+	defer forget(t, proxy)
 	missing := map[string]bool{}
 	for _, lib := range tree.Missing() {
 		missing[lib] = true
@@ -33,7 +32,9 @@ func TestEveryLibraryCanBeImportedFromAnEmptyModule(t *testing.T) {
 func TestAModuleThatNeedsItsReplaceIsFound(t *testing.T) {
 	t.Setenv("GOPROXY", "off")
 	h := fixture(t)
-	err := newProxy(t, h).Import(t.Context(), t.TempDir(), "gc")
+	proxy := newProxy(t, h)
+	defer forget(t, proxy)
+	err := proxy.Import(t.Context(), t.TempDir(), "gc")
 	require.ErrorContains(t, err, "example.test/dep")
 }
 
@@ -46,9 +47,11 @@ func TestProxyServesTheWorkingTreeWithoutNestedModules(t *testing.T) {
 	write(t, dir, "nested/go.mod", "module example.test/version/nested\n")
 	write(t, dir, "nested/b.go", "package nested\n")
 	whole := newProxy(t, h)
+	defer forget(t, whole)
 
 	write(t, dir, "a.go", "package version\n\nimport _ \"example.test/version/nested\"\n")
 	broken := newProxy(t, h)
+	defer forget(t, broken)
 
 	t.Setenv("GOPROXY", "off")
 	require.NoError(t, whole.Import(t.Context(), t.TempDir(), "."))
@@ -59,11 +62,10 @@ func newProxy(t *testing.T, h fences.House) *fences.Proxy {
 	t.Helper()
 	proxy, err := fences.NewProxy(h, t.TempDir())
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		// The test's own context has ended by now.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		require.NoError(t, proxy.Forget(ctx))
-	})
 	return proxy
+}
+
+func forget(t *testing.T, proxy *fences.Proxy) {
+	t.Helper()
+	require.NoError(t, proxy.Forget(t.Context()))
 }

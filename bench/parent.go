@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	"github.com/gitopskit/gitopskit/internal/controlplane"
+)
+
+// measureAll measures the pairs one after the other and reports each.
+func measureAll(ctx context.Context, chosen []Pair, rounds int, report reporter, stderr io.Writer) error {
+	server := &sharedServer{}
+	defer server.close()
+	for _, p := range chosen {
+		fmt.Fprintf(stderr, "%s: %d rounds of each side\n", p.Name, rounds)
+		var kubeconfig []byte
+		if p.Server {
+			var err error
+			if kubeconfig, err = server.kubeconfig(ctx); err != nil {
+				return err
+			}
+		}
+		result, err := measure(ctx, p, kubeconfig, rounds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if err := report.result(result); err != nil {
+			return err
+		}
+	}
+	return report.end()
+}
+
+// sharedServer is one control plane for all pairs, started when the first needs it.
+type sharedServer struct{ plane *controlplane.Plane }
+
+func (s *sharedServer) kubeconfig(ctx context.Context) ([]byte, error) {
+	if s.plane == nil {
+		progress, done := controlplane.Printer(os.Stderr)
+		defer done()
+		var err error
+		if s.plane, err = controlplane.Start(ctx, controlplane.Options{Progress: progress}); err != nil {
+			return nil, err
+		}
+	}
+	return s.plane.Kubeconfig(), nil
+}
+
+func (s *sharedServer) close() {
+	if s.plane != nil {
+		_ = s.plane.Close()
+	}
+}
+
+// measure runs both sides of a pair, in rounds that alternate and in an order
+// that alternates too, so that neither always follows the other.
+func measure(ctx context.Context, p Pair, kubeconfig []byte, rounds int) (Result, error) {
+	ours, err := start(ctx, job{p.Name, oursSide, kubeconfig})
+	if err != nil {
+		return Result{}, err
+	}
+	defer ours.stop()
+	peer, err := start(ctx, job{p.Name, peerSide, kubeconfig})
+	if err != nil {
+		return Result{}, err
+	}
+	defer peer.stop()
+	for i := range rounds {
+		order := []*child{ours, peer}
+		if i%2 == 1 {
+			order = []*child{peer, ours}
+		}
+		for _, c := range order {
+			if err := c.round(); err != nil {
+				return Result{}, err
+			}
+		}
+	}
+	return newResult(p, summarize(p, ours.rounds, ours.peakMB), summarize(p, peer.rounds, peer.peakMB)), nil
+}
+
+// child is the parent's end of a child process.
+type child struct {
+	side   string
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	enc    *json.Encoder
+	dec    *json.Decoder
+	rounds []Round
+	peakMB float64
+}
+
+// start runs this program again as one side of a pair, and returns when it is
+// ready to be measured.
+func start(ctx context.Context, j job) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, childFlag)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c := &child{side: j.Side, cmd: cmd, in: in, enc: json.NewEncoder(in), dec: json.NewDecoder(out)}
+	if _, err := c.ask(j); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// ask sends a message and waits for its reply.
+func (c *child) ask(message any) (reply, error) {
+	if err := c.enc.Encode(message); err != nil {
+		return reply{}, fmt.Errorf("%s: the process has ended: %w", c.side, err)
+	}
+	var answer reply
+	if err := c.dec.Decode(&answer); err != nil {
+		return reply{}, fmt.Errorf("%s: the process has ended: %w", c.side, err)
+	}
+	if answer.Error != "" {
+		return reply{}, fmt.Errorf("%s: %w", c.side, errors.New(answer.Error))
+	}
+	return answer, nil
+}
+
+func (c *child) round() error {
+	answer, err := c.ask("round")
+	if err != nil {
+		return err
+	}
+	c.rounds = append(c.rounds, answer.Round)
+	c.peakMB = max(c.peakMB, answer.PeakMB)
+	return nil
+}
+
+// stop ends the process and waits for it.
+func (c *child) stop() {
+	_ = c.in.Close()
+	_ = c.cmd.Wait()
+}
