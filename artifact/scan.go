@@ -131,7 +131,7 @@ func one(h *tar.Header, r io.Reader, seen *names, links map[string]string, to si
 		return nil
 	}
 	e, err := parse(h)
-	if err != nil || e.path == "." {
+	if err != nil || e.path == "." && e.mode == modeDir {
 		return err
 	}
 	if err := seen.add(e.path, e.mode == modeDir); err != nil {
@@ -175,8 +175,8 @@ func parse(h *tar.Header) (entry, error) {
 	name := strings.TrimPrefix(h.Name, "./")
 	if h.Typeflag == tar.TypeDir {
 		name = strings.TrimSuffix(name, "/")
-		if name == "" || name == "." {
-			return entry{path: "."}, nil
+		if name == "" {
+			name = "."
 		}
 		return entry{path: name, mode: modeDir}, nil
 	}

@@ -1,0 +1,92 @@
+package artifact_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"path"
+	"testing/fstest"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/artifact"
+)
+
+// A tree can come from anywhere: a Git revision, a directory, another archive.
+func tree() fstest.MapFS {
+	return fstest.MapFS{
+		"deploy/app.yaml": {Data: []byte("kind: Deployment\n")},
+		"docs/logo.png":   {Data: []byte("not needed")},
+	}
+}
+
+func ExamplePack() {
+	var archive bytes.Buffer
+	sum, err := artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{
+		Skip: func(name string, d fs.DirEntry) bool { return path.Ext(name) == ".png" },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sum.Files, "file,", sum.ContentSize, "bytes")
+	fmt.Println(sum.ContentDigest)
+	// Output:
+	// 1 file, 17 bytes
+	// sha256:9f6717153af09acecd0da7e7aba0e4ff905ad1e38863762fba503090edcab53c
+}
+
+func ExampleOpen() {
+	var archive bytes.Buffer
+	sum, err := artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	opened, err := artifact.Open(context.Background(), &archive, artifact.OpenOptions{Digest: sum.Digest})
+	if err != nil {
+		log.Fatal(err)
+	}
+	data, err := fs.ReadFile(opened, "deploy/app.yaml")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", data)
+	// Output:
+	// kind: Deployment
+}
+
+func ExampleStore() {
+	dir, err := os.MkdirTemp("", "artifacts")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := artifact.NewStore(dir, artifact.StoreOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sum, err := store.Pack(context.Background(), tree(), artifact.PackOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	stored, err := store.Open(context.Background(), sum.Digest)
+	if err != nil {
+		log.Fatal(err)
+	}
+	names, err := fs.Glob(stored, "*/*")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(names)
+
+	_, err = store.Open(context.Background(), digest.FromString("something else"))
+	if missing, ok := errors.AsType[*artifact.NotFoundError](err); ok {
+		fmt.Println("missing", missing.Digest.Algorithm())
+	}
+	// Output:
+	// [deploy/app.yaml docs/logo.png]
+	// missing sha256
+}

@@ -1,0 +1,313 @@
+package artifact_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gitopskit/gitopskit/artifact"
+)
+
+func store(t testing.TB, dir string) *artifact.Store {
+	t.Helper()
+	s, err := artifact.NewStore(dir, artifact.StoreOptions{})
+	require.NoError(t, err)
+	return s
+}
+
+func TestStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made/on/demand")
+	s := store(t, dir)
+	sum, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	_, direct := pack(t, small(), artifact.PackOptions{})
+	require.Equal(t, direct, sum)
+
+	again, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	require.Equal(t, sum, again)
+
+	for _, s := range []*artifact.Store{s, store(t, dir)} {
+		tree, err := s.Open(t.Context(), sum.Digest)
+		require.NoError(t, err)
+		data, err := fs.ReadFile(tree, "README.md")
+		require.NoError(t, err)
+		require.Equal(t, "# app\n", string(data))
+	}
+	require.Len(t, filesIn(t, dir), 1, "one archive, and nothing else")
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.Zero(t, info.Mode().Perm()&0o077, "others cannot look inside")
+}
+
+func filesIn(t testing.TB, dir string) []string {
+	t.Helper()
+	var list []string
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			list = append(list, name)
+		}
+		return err
+	}))
+	return list
+}
+
+func TestStoreFindsWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	s := store(t, dir)
+	missing := digest.FromString("missing")
+	_, err := s.Open(t.Context(), missing)
+	notFound, ok := errors.AsType[*artifact.NotFoundError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, missing, notFound.Digest)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = s.Open(t.Context(), digest.SHA512.FromString("x"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+
+	sum, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	file := filesIn(t, dir)[0]
+	whole, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for name, content := range map[string][]byte{
+		"a bit":  flip(whole, len(whole)/2),
+		"cut":    whole[:len(whole)/2],
+		"empty":  {},
+		"longer": append(slices.Clone(whole), 'x'),
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(file, content, 0o600))
+			_, err := s.Open(t.Context(), sum.Digest)
+			damaged, ok := errors.AsType[*artifact.DamagedError](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, sum.Digest, damaged.Digest)
+
+			_, err = s.Pack(t.Context(), small(), artifact.PackOptions{})
+			require.NoError(t, err)
+			_, err = s.Open(t.Context(), sum.Digest)
+			require.NoError(t, err, "packing again repairs it")
+		})
+	}
+}
+
+func TestAttackDigestAsPath(t *testing.T) {
+	s := store(t, t.TempDir())
+	for _, d := range []digest.Digest{"", "sha256:", "sha256:../../etc/passwd", digest.Digest("sha256:" + strings.Repeat("/", 64)), "../x:" + digest.Digest(strings.Repeat("a", 64)), "md5:d41d8cd98f00b204e9800998ecf8427e"} {
+		_, err := s.Open(t.Context(), d)
+		require.ErrorContains(t, err, "digest", d)
+	}
+}
+
+func TestStoreLeavesNothingAfterAnError(t *testing.T) {
+	dir := t.TempDir()
+	s := store(t, dir)
+	_, err := s.Pack(t.Context(), fstest.MapFS{"l": {Data: []byte("/etc"), Mode: fs.ModeSymlink}}, artifact.PackOptions{})
+	require.ErrorAs(t, err, new(*artifact.LinkError))
+	_, err = s.Pack(t.Context(), large(), artifact.PackOptions{Limits: artifact.Limits{ArchiveBytes: 1 << 20}})
+	require.ErrorAs(t, err, new(*artifact.LimitError))
+	require.Empty(t, filesIn(t, dir))
+}
+
+// The bytes are on the disk before they have their name, and the name is before
+// Pack returns: in another order a crash of the machine could lose either.
+func TestStoreOrderOfWriting(t *testing.T) {
+	s := store(t, t.TempDir())
+	var ops []string
+	s.OnDisk(func(op string) error {
+		if len(ops) == 0 || ops[len(ops)-1] != op {
+			ops = append(ops, op)
+		}
+		return nil
+	})
+	_, err := s.Pack(t.Context(), large(), artifact.PackOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"create", "write", "sync", "close", "rename", "syncdir"}, ops)
+}
+
+// noise is a tree that does not compress, so that it takes many writes.
+func noise() fstest.MapFS {
+	r := rand.New(rand.NewPCG(3, 4))
+	data := make([]byte, 3<<20)
+	for i := range data {
+		data[i] = byte(r.Uint32())
+	}
+	return fstest.MapFS{"noise": {Data: data}, "a/b": {Data: []byte("b")}}
+}
+
+// steps counts what the store does to the disk for a tree.
+func steps(t testing.TB, tree fs.FS) int {
+	t.Helper()
+	s := store(t, t.TempDir())
+	n := 0
+	s.OnDisk(func(string) error { n++; return nil })
+	_, err := s.Pack(t.Context(), tree, artifact.PackOptions{})
+	require.NoError(t, err)
+	return n
+}
+
+// sound checks that a store holds whole archives only, and the one it must.
+func sound(t testing.TB, dir string, must ...digest.Digest) {
+	t.Helper()
+	s := store(t, dir)
+	for _, file := range filesIn(t, filepath.Join(dir, "sha256")) {
+		hex, _, _ := strings.Cut(filepath.Base(file), ".")
+		_, err := s.Open(t.Context(), digest.NewDigestFromEncoded(digest.SHA256, hex))
+		require.NoError(t, err)
+	}
+	for _, d := range must {
+		_, err := s.Open(t.Context(), d)
+		require.NoError(t, err)
+	}
+}
+
+func TestStoreSurvivesAnErrorAtEachStep(t *testing.T) {
+	n := steps(t, noise())
+	require.Greater(t, n, 15)
+	full := errors.New("disk full")
+	for i := range n {
+		dir := t.TempDir()
+		s := store(t, dir)
+		old, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+		require.NoError(t, err)
+		left := i
+		s.OnDisk(func(string) error {
+			if left--; left == -1 {
+				return full
+			}
+			return nil
+		})
+		_, err = s.Pack(t.Context(), noise(), artifact.PackOptions{})
+		require.ErrorIs(t, err, full, "step %d", i)
+		sound(t, dir, old.Digest)
+		require.Empty(t, filesIn(t, filepath.Join(dir, "tmp")), "step %d", i)
+	}
+}
+
+// A child packs into a store and kills itself at the step that it is told.
+func TestStoreSurvivesAKillAtEachStep(t *testing.T) {
+	if dir := os.Getenv("ARTIFACT_STORE"); dir != "" {
+		var left int
+		_, err := fmt.Sscan(os.Getenv("ARTIFACT_STEPS"), &left)
+		require.NoError(t, err)
+		s := store(t, dir)
+		s.OnDisk(func(string) error {
+			if left--; left == -1 {
+				return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			}
+			return nil
+		})
+		_, err = s.Pack(t.Context(), noise(), artifact.PackOptions{})
+		require.NoError(t, err)
+		return
+	}
+	dir := t.TempDir()
+	old, err := store(t, dir).Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	n := steps(t, noise())
+	// The writes in the middle are all alike; ends and beginnings are not.
+	for i := range n {
+		if i > 3 && i < n-7 && i%7 != 0 {
+			continue
+		}
+		child(t, "TestStoreSurvivesAKillAtEachStep", "ARTIFACT_STORE="+dir, fmt.Sprintf("ARTIFACT_STEPS=%d", i))
+		sound(t, dir, old.Digest)
+	}
+	leftovers := filesIn(t, filepath.Join(dir, "tmp"))
+	require.NotEmpty(t, leftovers, "or nothing was killed")
+	for _, f := range leftovers[1:] {
+		past := time.Now().Add(-2 * time.Hour)
+		require.NoError(t, os.Chtimes(f, past, past))
+	}
+	store(t, dir)
+	require.Equal(t, leftovers[:1], filesIn(t, filepath.Join(dir, "tmp")), "old leftovers go, what may be in use stays")
+}
+
+// child runs a test in a process of its own, which has to be killed.
+func child(t *testing.T, test string, env ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	require.True(t, ok, "it was not killed: %v\n%s", err, out)
+	require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "%s", out)
+}
+
+// Several processes with several writers each share a store, and one is killed.
+func TestStoreOfManyWriters(t *testing.T) {
+	trees := func(i int) fstest.MapFS {
+		tree := small()
+		tree["n"] = &fstest.MapFile{Data: fmt.Appendf(nil, "%d", i%5)}
+		return tree
+	}
+	if dir := os.Getenv("ARTIFACT_SHARED"); dir != "" {
+		s := store(t, dir)
+		fmt.Println("ready")
+		for i := 0; ; i++ {
+			_, err := s.Pack(t.Context(), trees(i), artifact.PackOptions{})
+			require.NoError(t, err)
+		}
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStoreOfManyWriters$")
+	cmd.Env = append(os.Environ(), "ARTIFACT_SHARED="+dir)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+
+	var group errgroup.Group
+	for w := range 6 {
+		s := store(t, dir)
+		group.Go(func() error {
+			for i := range 20 {
+				sum, err := s.Pack(t.Context(), trees(w+i), artifact.PackOptions{})
+				if err != nil {
+					return err
+				}
+				if _, err := s.Open(t.Context(), sum.Digest); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	sound(t, dir)
+	require.Len(t, filesIn(t, filepath.Join(dir, "sha256")), 5)
+}
+
+func TestStoreInABadPlace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err := artifact.NewStore(file, artifact.StoreOptions{})
+	require.ErrorContains(t, err, file)
+}
+
+func TestStoreLimits(t *testing.T) {
+	s, err := artifact.NewStore(t.TempDir(), artifact.StoreOptions{Limits: artifact.Limits{Entries: 3}})
+	require.NoError(t, err)
+	sum, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	_, err = s.Open(t.Context(), sum.Digest)
+	limit(t, err, "Entries")
+}
