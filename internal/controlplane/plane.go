@@ -14,8 +14,9 @@ import (
 // kube-apiserver.
 type Options struct {
 	// Workloads also starts kube-controller-manager, kube-scheduler and kwok,
-	// so that pods are made, scheduled and reported ready, namespaces are
-	// deleted, and owner references are followed.
+	// so that pods are made, scheduled and reported ready, claims are bound to
+	// one of ten volumes, namespaces are deleted, and owner references are
+	// followed.
 	Workloads bool
 
 	// Nodes is the number of simulated nodes with Workloads, all ready when

@@ -24,6 +24,7 @@ import (
 var (
 	configMaps   = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	claims       = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
 	namespaces   = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	nodes        = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
 	deployments  = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}

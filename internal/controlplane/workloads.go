@@ -12,7 +12,7 @@ import (
 
 var serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 
-// startWorkloads starts what turns objects into pods, and makes the nodes.
+// startWorkloads starts what turns objects into pods, and makes nodes and volumes.
 func (p *Plane) startWorkloads(ctx context.Context, opts Options) error {
 	if err := os.WriteFile(filepath.Join(p.dir, fileKubeconfig), p.kubeconfig, 0o600); err != nil {
 		return err
@@ -41,6 +41,9 @@ func (p *Plane) startWorkloads(ctx context.Context, opts Options) error {
 		return err
 	}
 	if err := createNodes(ctx, client, opts.nodes()); err != nil {
+		return err
+	}
+	if err := createVolumes(ctx, client); err != nil {
 		return err
 	}
 	return p.awaitWorkloads(ctx, client)

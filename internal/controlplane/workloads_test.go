@@ -48,6 +48,26 @@ func TestPodCanBeCreatedAtOnce(t *testing.T) {
 	}
 }
 
+func TestClaimIsBound(t *testing.T) {
+	p := testplane.Full(t)
+	client := dynamicClient(t, p.Config())
+	ns := testplane.Namespace(t, p)
+	create(t, client, claims, ns, map[string]any{
+		"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+		"metadata": map[string]any{"name": "data"},
+		"spec": map[string]any{
+			"accessModes": []any{"ReadWriteOnce"},
+			"resources":   map[string]any{"requests": map[string]any{"storage": "1Gi"}},
+		},
+	})
+	eventually(t, func() bool {
+		claim, err := client.Resource(claims).Namespace(ns).Get(t.Context(), "data", metav1.GetOptions{})
+		require.NoError(t, err)
+		phase, _, _ := unstructured.NestedString(claim.Object, "status", "phase")
+		return phase == "Bound"
+	})
+}
+
 func TestNamespaceIsDeleted(t *testing.T) {
 	p := testplane.Full(t)
 	client := dynamicClient(t, p.Config())
