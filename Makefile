@@ -33,7 +33,7 @@ weight: ## what each package costs its importer; ARGS=-check fails above the lim
 	go -C bench run ./weight $(ARGS)
 
 deps: ## record the dependencies of each package anew
-	go test ./internal/fences -run TestLibrariesCostNoMoreThanRecorded -update
+	go test ./internal/fences -run TestDependencies -update
 
 lint: ## golangci-lint, built from its module
 	@mkdir -p .cache

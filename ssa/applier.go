@@ -115,7 +115,6 @@ type item struct {
 	entry  gc.Entry                   // identity and intent digest; the rest as the server answers
 	prev   gc.Entry                   // from the previous inventory
 	known  bool                       // prev is set and was applied before
-	seen   bool                       // the server listed it
 	done   bool                       // nothing to do
 	change Change
 

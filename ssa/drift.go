@@ -45,7 +45,7 @@ func drift(before, after *unstructured.Unstructured, manager string, secret bool
 
 func parseFields(e metav1.ManagedFieldsEntry) fieldTree {
 	var t fieldTree
-	if e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.Raw, &t) != nil {
+	if e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.GetRawBytes(), &t) != nil {
 		return nil
 	}
 	return t

@@ -23,7 +23,7 @@ func FuzzDrift(f *testing.F) {
 				u.Object["metadata"] = map[string]any{}
 			}
 			u.SetManagedFields([]metav1.ManagedFieldsEntry{{
-				Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+				Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(fields),
 			}})
 			return u
 		}

@@ -191,12 +191,12 @@ func (a *Applier) explain(it *item, err error) error {
 		e.Reason = e.Err.Error()
 		return e
 	}
-	e.Reason = kube.Explain(err, isSecret(it.entry.Key)) + remedy(it, err)
+	e.Reason = kube.Explain(err, isSecret(it.entry.Key)) + remedy(err)
 	e.terminal = isTerminal(err)
 	return e
 }
 
-func remedy(it *item, err error) string {
+func remedy(err error) string {
 	switch {
 	case kube.TypeNotServed(err):
 		return "; the type is not served (any more): install its CustomResourceDefinition"

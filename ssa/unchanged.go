@@ -156,7 +156,7 @@ func ownedDigest(m *metav1.PartialObjectMetadata, manager string) string {
 	}
 	h.Write([]byte{0})
 	if e.FieldsV1 != nil {
-		h.Write(e.FieldsV1.Raw)
+		h.Write(e.FieldsV1.GetRawBytes())
 	}
 	return base64.RawStdEncoding.EncodeToString(h.Sum(nil)[:12])
 }
