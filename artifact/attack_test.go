@@ -184,7 +184,7 @@ func heap(t *testing.T, most uint64, f func()) {
 	runtime.ReadMemStats(&before)
 	go func() {
 		highest := before.HeapAlloc
-		tick := time.NewTicker(time.Millisecond)
+		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			var now runtime.MemStats
@@ -243,19 +243,19 @@ func TestAttackBombs(t *testing.T) {
 		limits  artifact.Limits
 		limit   string
 	}{
-		"ratio":                 {zeros(t, 300<<20), artifact.Limits{}, "Ratio"},
-		"bytes":                 {zeros(t, 300<<20), artifact.Limits{Ratio: 1e6, Bytes: 20 << 20}, "Bytes"},
+		"ratio":                 {zeros(t, 100<<20), artifact.Limits{Ratio: 10}, "Ratio"},
+		"bytes":                 {zeros(t, 100<<20), artifact.Limits{Ratio: 1e6, Bytes: 20 << 20}, "Bytes"},
 		"entries":               {many(300, "f%d"), artifact.Limits{Entries: 200}, "Entries"},
 		"implied directories":   {many(30, "%d/"+deep+"f"), artifact.Limits{Entries: 200}, "Entries"},
 		"depth":                 {many(1, "%d/"+strings.Repeat("d/", 100)+"f"), artifact.Limits{}, "Depth"},
 		"length":                {many(1, "%d"+strings.Repeat("n", 2000)), artifact.Limits{}, "NameLength"},
 		"archive":               {many(300, "f%d"), artifact.Limits{ArchiveBytes: 500}, "ArchiveBytes"},
 		"length of a target":    {tarball(t, &tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: strings.Repeat("x/", 1000)}), artifact.Limits{}, "NameLength"},
-		"zeros behind the end":  {zip(make([]byte, 200<<20)), artifact.Limits{}, "Ratio"},
-		"more than the archive": {zeros(t, 200<<20), artifact.Limits{ArchiveBytes: 1000}, "ArchiveBytes"},
+		"zeros behind the end":  {zip(make([]byte, 64<<20)), artifact.Limits{Ratio: 10}, "Ratio"},
+		"more than the archive": {zeros(t, 10<<20), artifact.Limits{ArchiveBytes: 1000}, "ArchiveBytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			heap(t, 160<<20, func() {
+			heap(t, 120<<20, func() {
 				_, err := artifact.Open(t.Context(), bytes.NewReader(tt.archive), artifact.OpenOptions{Limits: tt.limits})
 				limit(t, err, tt.limit)
 			})
@@ -299,18 +299,17 @@ func TestAttackEndlessArchive(t *testing.T) {
 		}
 	}()
 	heap(t, 64<<20, func() {
-		_, err := artifact.Open(t.Context(), r, artifact.OpenOptions{Limits: artifact.Limits{Entries: 10_000, ArchiveBytes: 1 << 20}})
+		_, err := artifact.Open(t.Context(), r, artifact.OpenOptions{Limits: artifact.Limits{Entries: 2_000, ArchiveBytes: 1 << 20}})
 		_, ok := errors.AsType[*artifact.LimitError](err)
 		require.True(t, ok, "%v", err)
 	})
 	require.NoError(t, r.Close())
 }
 
-// The way to hundreds of thousands of links through each other must not be their
-// product.
+// Thousands of links through each other must not cost their product.
 func TestAttackManyLinks(t *testing.T) {
 	var headers []*tar.Header
-	for i := range 20_000 {
+	for i := range 5_000 {
 		headers = append(headers, &tar.Header{
 			Name: fmt.Sprintf("l%05d", i), Typeflag: tar.TypeSymlink, Linkname: fmt.Sprintf("%sl%05d", strings.Repeat("d/../", 150), i+1),
 		})

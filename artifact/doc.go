@@ -35,6 +35,8 @@
 // be UTF-8. Names that differ in case only are kept; unpacking them on a disk that
 // ignores case is an error.
 //
+// A [Store] syncs directories, so it needs a Unix.
+//
 // A file system whose files can be changed by others while they are packed should
 // be that of an [os.Root], which follows no link out of it; an [os.DirFS] does, if
 // a file is replaced by a link at the right moment.

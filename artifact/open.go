@@ -1,7 +1,6 @@
 package artifact
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -49,13 +48,26 @@ func (t *tree) dir(name string) error {
 }
 
 func (t *tree) file(e entry, r io.Reader) error {
-	// The size in a header is a claim: room is made as the bytes come.
-	buf := bytes.NewBuffer(make([]byte, 0, min(e.size, 1<<20)))
-	if _, err := buf.ReadFrom(r); err != nil {
+	data, err := readAll(r, e.size)
+	if err != nil {
 		return err
 	}
-	t.add(&node{path: e.path, mode: e.mode, data: buf.Bytes()})
+	t.add(&node{path: e.path, mode: e.mode, data: data})
 	return nil
+}
+
+// readAll reads as many bytes as a header promises. That is a claim: room is made
+// as the bytes come, and in the end there is no more of it than bytes.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	data := make([]byte, 0, min(size, 1<<20))
+	for {
+		n, err := io.ReadFull(r, data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if err != nil || int64(len(data)) == size {
+			return data, err
+		}
+		data = append(make([]byte, 0, min(size, 2*int64(cap(data)))), data...)
+	}
 }
 
 func (t *tree) link(e entry) error {

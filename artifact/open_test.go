@@ -331,12 +331,13 @@ func TestUnpack(t *testing.T) {
 func TestUnpackShowsNothingEarly(t *testing.T) {
 	archive, sum := pack(t, large(), artifact.PackOptions{})
 	for name, tt := range map[string]struct {
-		r    io.Reader
-		want digest.Digest
+		archive []byte
+		then    error
+		want    digest.Digest
 	}{
-		"wrong digest": {bytes.NewReader(archive), digest.FromString("x")},
-		"cut short":    {bytes.NewReader(archive[:len(archive)-100]), sum.Digest},
-		"lost":         {io.MultiReader(bytes.NewReader(archive[:len(archive)/2]), failing{errors.New("lost")}), ""},
+		"wrong digest": {archive, io.EOF, digest.FromString("x")},
+		"cut short":    {archive[:len(archive)-100], io.EOF, sum.Digest},
+		"lost":         {archive[:len(archive)/2], errors.New("lost"), ""},
 	} {
 		for _, dir := range []string{".", "tree"} {
 			t.Run(name+" into "+dir, func(t *testing.T) {
@@ -344,7 +345,9 @@ func TestUnpackShowsNothingEarly(t *testing.T) {
 				root, err := os.OpenRoot(at)
 				require.NoError(t, err)
 				defer root.Close()
-				r := io.TeeReader(tt.r, checking(func() {
+				seen := 0
+				r := io.TeeReader(io.MultiReader(bytes.NewReader(tt.archive), failing{tt.then}), checking(func() {
+					seen++
 					list, err := os.ReadDir(at)
 					require.NoError(t, err)
 					for _, d := range list {
@@ -356,6 +359,7 @@ func TestUnpackShowsNothingEarly(t *testing.T) {
 				}))
 				_, err = artifact.Unpack(t.Context(), r, root, artifact.UnpackOptions{Dir: dir, Digest: tt.want})
 				require.Error(t, err)
+				require.Greater(t, seen, 10)
 				list, err := os.ReadDir(at)
 				require.NoError(t, err)
 				require.Empty(t, list)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -43,6 +44,14 @@ func small() fstest.MapFS {
 
 // large is big enough for many pieces, and has files longer than a piece.
 func large() fstest.MapFS {
+	tree := fstest.MapFS{}
+	for name, f := range largeOnce() {
+		tree[name] = new(*f)
+	}
+	return tree
+}
+
+var largeOnce = sync.OnceValue(func() fstest.MapFS {
 	r := rand.New(rand.NewPCG(1, 2))
 	tree := fstest.MapFS{}
 	for i := range 1500 {
@@ -59,7 +68,7 @@ func large() fstest.MapFS {
 	tree["dir07/big.bin"] = &fstest.MapFile{Data: big}
 	tree["dir07/exact.bin"] = &fstest.MapFile{Data: big[:4<<20-512]}
 	return tree
-}
+})
 
 func pack(t testing.TB, fsys fs.FS, opts artifact.PackOptions) ([]byte, artifact.Summary) {
 	t.Helper()

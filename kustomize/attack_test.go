@@ -84,11 +84,8 @@ func TestAttackPathsOutOfTheTree(t *testing.T) {
 		t.Run(field, func(t *testing.T) {
 			for _, value := range []string{
 				"../../secret.yaml", "../../../../../../etc/passwd", "x/../../../secret.yaml", "./../../secret.yaml",
-				"/etc/passwd", "/@tree/app/cm.yaml", "../../@tree/app/cm.yaml", "//etc/passwd", "..", "../..",
+				"/etc/passwd", "/@tree/app/cm.yaml", "../../@tree/app/cm.yaml", "//etc/passwd", "../..",
 			} {
-				if value == ".." {
-					continue // the root of the tree, which is inside
-				}
 				refused := refusal(t, tree(inField(t, field, value)), "app")
 				require.Equal(t, "app/kustomization.yaml", refused.File)
 				require.Equal(t, value, refused.Value)

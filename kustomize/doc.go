@@ -19,10 +19,10 @@
 //   - Builds run side by side. One that brings its own OpenAPI schema runs alone,
 //     and leaves nothing of it behind. Its schema adds to the built-in one.
 //   - Content that makes kustomize panic, recurse for ever or end the process is an
-//     error, as far as it is known; see below for what is left.
+//     error, as far as such content is known.
 //   - Result.Inputs names every file that was read.
-//   - Every error but that of the context has a method Terminal: the same tree
-//     gives the same error.
+//   - Errors that the same tree would give again have a method Terminal; those of
+//     the context, and of reading the tree, have not.
 //
 // # Limits
 //
@@ -54,9 +54,9 @@
 // names a file. Documents are measured, with their aliases replaced, before
 // kustomize parses them; references in schemas are checked for circles.
 //
-// Two ways to end the process are left, because kustomize calls log.Fatal: an
-// object with an empty key in its data that a JSON patch or a transformer makes
-// (one in a file is refused) and that a generated ConfigMap is then merged into;
-// and a key that is not a string, made likewise, in an object with an ambiguous
-// reference.
+// Kustomize calls log.Fatal, which ends the process, when it merges into data with
+// an empty key, and when it has to print an object that has no form in JSON. So
+// documents with empty keys, with keys that are not strings or are there twice,
+// or with infinite numbers, are refused, as are JSON patches that make an empty
+// key. That is stricter than kustomize; no Kubernetes object needs any of them.
 package kustomize

@@ -2,15 +2,18 @@ package kustomize
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/kio"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+	k8syaml "sigs.k8s.io/yaml"
 )
 
-// objects checks a file of objects or patches.
+// objects checks a file of objects.
 func (c *checker) objects(_, name string, data []byte) {
 	if _, done := c.counts[name]; done {
 		return
@@ -20,13 +23,77 @@ func (c *checker) objects(_, name string, data []byte) {
 	c.counts[name] = n
 }
 
-// inline checks a document that is the value of a field.
+// patch checks a file of patches.
+func (c *checker) patch(_, name string, data []byte) {
+	if c.patched[name] {
+		return
+	}
+	c.patched[name] = true
+	c.fail(name, "", c.checkPatch(name, data))
+}
+
+// inline checks a patch that is the value of a field.
 func (c *checker) inline(field, text string) {
 	if text == "" || c.err != nil {
 		return
 	}
-	_, err := c.check(c.file, []byte(text))
-	c.fail(c.file, field, err)
+	c.fail(c.file, field, c.checkPatch(c.file, []byte(text)))
+}
+
+// checkPatch checks a patch as what it is: kustomize tries to read each as a JSON
+// patch and as documents, and each of the two readers takes what the other does
+// not.
+func (c *checker) checkPatch(file string, data []byte) error {
+	ops, isList := operations(data)
+	_, err := c.check(file, data)
+	if err != nil && !(isList && errors.As(err, new(*syntaxError))) {
+		return err
+	}
+	return checkOperations(ops)
+}
+
+// operations decodes a JSON patch as kustomize does it.
+func operations(data []byte) (ops []any, ok bool) {
+	text := bytes.TrimSpace(data)
+	if !bytes.HasPrefix(text, []byte("[")) {
+		var err error
+		if text, err = k8syaml.YAMLToJSON(text); err != nil {
+			return nil, false
+		}
+	}
+	err := json.Unmarshal(text, &ops)
+	return ops, err == nil
+}
+
+// checkOperations refuses empty keys, in what a JSON patch brings and in where it
+// puts that.
+func checkOperations(ops []any) error {
+	for i, op := range ops {
+		fields, _ := op.(map[string]any)
+		for _, name := range []string{"path", "from"} {
+			if at, _ := fields[name].(string); strings.Contains(at+"/", "//") {
+				return fmt.Errorf("operation %d: %s %s has an empty key", i+1, name, quote(at))
+			}
+		}
+		if hasEmptyKey(fields) {
+			return fmt.Errorf("operation %d: there is an empty key", i+1)
+		}
+	}
+	return nil
+}
+
+func hasEmptyKey(value any) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, v := range value {
+			if key == "" || hasEmptyKey(v) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(value, hasEmptyKey)
+	}
+	return false
 }
 
 // check holds content to the limits, and refuses what cannot become an object.
@@ -47,15 +114,16 @@ func (c *checker) check(file string, data []byte) (objects int, err error) {
 	return objects, nil
 }
 
-// checkDocument checks an object, or a JSON patch, which is a list.
+// checkDocument checks one object. A list is a JSON patch or nothing that
+// kustomize takes.
 func checkDocument(doc *yaml.Node) (objects int, err error) {
-	if err := checkKeys(doc); err != nil {
-		return 0, err
-	}
 	switch doc.Kind {
 	case yaml.SequenceNode:
-		return 1, checkPatch(doc)
+		return 1, nil
 	case yaml.MappingNode:
+		if err := checkKeys(doc); err != nil {
+			return 0, err
+		}
 		object, err := toMap(doc)
 		if err != nil {
 			return 0, err
@@ -80,19 +148,6 @@ func checkKeys(n *yaml.Node) error {
 	return nil
 }
 
-// checkPatch refuses operations of a JSON patch on an empty key.
-func checkPatch(list *yaml.Node) error {
-	for _, op := range list.Content {
-		for i := 0; op.Kind == yaml.MappingNode && i+1 < len(op.Content); i += 2 {
-			key, at := op.Content[i].Value, op.Content[i+1].Value
-			if (key == "path" || key == "from") && strings.Contains(at+"/", "//") {
-				return fmt.Errorf("line %d: %s %s has an empty key", op.Line, key, quote(at))
-			}
-		}
-	}
-	return nil
-}
-
 // checkIdentity asks for what makes an object one to kustomize.
 func checkIdentity(object map[string]any) error {
 	kind, _ := object["kind"].(string)
@@ -110,13 +165,12 @@ func checkIdentity(object map[string]any) error {
 }
 
 // parse splits and parses content as kustomize does it, and puts in the place of
-// each alias what it stands for, after counting what that will cost. What does
-// not parse gives no documents: kustomize says why, and knows whether it matters.
+// each alias what it stands for, after counting what that will cost.
 func (c *checker) parse(file string, data []byte) ([]*yaml.RNode, error) {
 	r := kio.ByteReader{Reader: bytes.NewReader(data), OmitReaderAnnotations: true, DisableUnwrapping: true}
 	docs, err := r.Read()
 	if err != nil {
-		return nil, malformed(err)
+		return nil, &syntaxError{err}
 	}
 	m := measure{lim: c.src.lim, file: file, sizes: map[*yaml.Node]size{}}
 	for _, doc := range docs {
@@ -134,10 +188,14 @@ func (c *checker) parse(file string, data []byte) ([]*yaml.RNode, error) {
 	return docs, nil
 }
 
-// malformed takes kyaml's marker out of a parser's message.
-func malformed(err error) error {
-	return errors.New(strings.TrimPrefix(err.Error(), "MalformedYAMLError: "))
+// syntaxError is the parser's; its message loses the marker that kyaml puts first.
+type syntaxError struct{ error }
+
+func (e *syntaxError) Error() string {
+	return strings.TrimPrefix(e.error.Error(), "MalformedYAMLError: ")
 }
+
+func (e *syntaxError) Unwrap() error { return e.error }
 
 // measure counts what a document is made of when its aliases are replaced.
 type measure struct {

@@ -55,6 +55,18 @@ func fatal() map[string]map[string]string {
 			"base/cm.yaml":            settings + "data: {k: v}\n",
 			"base/p.yaml":             "- {op: add, path: /data/, value: x}\n",
 		},
+		"empty key by JSON patch that is no YAML": {
+			"kustomization.yaml":      "resources: [base]" + mergeSettings,
+			"base/kustomization.yaml": "resources: [cm.yaml]\npatches: [{path: p.json, target: {kind: ConfigMap}}]\n",
+			"base/cm.yaml":            settings + "data: {k: v}\n",
+			"base/p.json":             "[\n\t{\n\t\t\"op\": \"add\",\n\t\t\"path\": \"/data/\", \"value\": \"x\"}]",
+		},
+		"empty key by JSON patch that is no document": {
+			"kustomization.yaml":      "resources: [base]" + mergeSettings,
+			"base/kustomization.yaml": "resources: [cm.yaml]\npatches: [{path: p.yaml, target: {kind: ConfigMap}}]\n",
+			"base/cm.yaml":            settings + "data: {k: v}\n",
+			"base/p.yaml":             "# x\n--- [{op: add, path: /data/, value: x}]\n",
+		},
 		"empty key in the value of a JSON patch": {
 			"kustomization.yaml":      "resources: [base]" + mergeSettings,
 			"base/kustomization.yaml": "resources: [cm.yaml]\npatches: [{path: p.yaml, target: {kind: ConfigMap}}]\n",

@@ -2,13 +2,12 @@ package kustomize_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
-
-	"os"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/util/json"
@@ -34,16 +33,16 @@ func FuzzBuild(f *testing.F) {
 	require.NoError(f, err)
 	f.Add("resources: [x.yaml]", string(odd))
 	f.Add("resources: [x.yaml]", bomb(40))
+	f.Add("resources: [cm.yaml]\npatches: [{path: cm.yaml}]\nopenapi: {path: schema.json}", foreignSchema)
+	f.Add("resources: [cm.yaml]\ncrds: [x.yaml]", multiplying(30))
 	f.Fuzz(func(t *testing.T, kustomization, resource string) {
-		if strings.Contains(strings.ToLower(kustomization), "openapi") {
-			t.Skip("it would wait for all others")
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		fsys := fstest.MapFS{
 			"kustomization.yaml": {Data: []byte(kustomization)},
 			"x.yaml":             {Data: []byte(resource)},
 			"cm.yaml":            {Data: []byte(resource)},
+			"schema.json":        {Data: []byte(resource)},
 		}
 		res, err := kustomize.Build(ctx, fsys, ".", kustomize.Options{Limits: kustomize.Limits{Objects: 50, Nodes: 5000, Reads: 300}})
 		require.NoError(t, ctx.Err(), "it took too long")

@@ -27,7 +27,8 @@ const (
 type guard struct {
 	src     *source
 	virtual map[string][]byte // files that the tree does not have, by absolute name
-	counts  map[string]int    // objects in the files that were checked, by name in the tree
+	counts  map[string]int    // objects in the files of objects that were checked, by name in the tree
+	patched map[string]bool   // files of patches that were checked
 	objects int               // that kustomize was given
 	last    string            // the last file that was read
 
@@ -41,7 +42,7 @@ type guard struct {
 }
 
 func newGuard(src *source, virtual map[string][]byte, exclusive bool) *guard {
-	return &guard{src: src, virtual: virtual, counts: map[string]int{}, exclusive: exclusive}
+	return &guard{src: src, virtual: virtual, counts: map[string]int{}, patched: map[string]bool{}, exclusive: exclusive}
 }
 
 var errExclusive = errors.New("the build has its own schema and must run alone")

@@ -53,9 +53,10 @@ func TestAttackSchemaOfAnotherBuild(t *testing.T) {
 	require.Equal(t, 2, build(polluting("openapi: {version: v1.21.2}")))
 	require.Equal(t, 2, build(polluting("")))
 
-	nested := polluting(`"open\u0061pi": {path: schema.json}`)
-	nested["over/kustomization.yaml"] = "resources: [../]"
-	nested = map[string]string{"base/kustomization.yaml": nested["kustomization.yaml"], "base/d.yaml": nested["d.yaml"], "base/p.yaml": nested["p.yaml"], "base/schema.json": foreignSchema, "kustomization.yaml": "resources: [base]"}
+	nested := map[string]string{"kustomization.yaml": "resources: [base]"}
+	for name, content := range polluting(`"open\u0061pi": {path: schema.json}`) {
+		nested["base/"+name] = content
+	}
 	require.Equal(t, 1, build(nested))
 	require.Equal(t, 2, build(polluting("")))
 

@@ -84,13 +84,13 @@ func (c *checker) pluginFields(field string, config map[string]any) {
 	for key, value := range config {
 		at := field + "." + key
 		switch strings.ToLower(key) {
-		case "path", "targetfilepath", "env":
-			c.eachString(value, func(v string) { c.path(at, v, c.objects) })
+		case "path":
+			c.eachString(value, func(v string) { c.path(at, v, c.patch) })
 		case "paths":
 			c.eachString(value, func(v string) { c.pathOrInline(at, v) })
 		case "files":
 			c.eachString(value, func(v string) { c.source(at, v) })
-		case "envs":
+		case "env", "envs", "targetfilepath":
 			c.eachString(value, func(v string) { c.path(at, v, nil) })
 		case "patch", "patches", "jsonop":
 			c.eachString(value, func(v string) { c.inline(at, v) })

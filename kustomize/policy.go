@@ -102,11 +102,11 @@ func (c *checker) files(k *types.Kustomization) {
 
 func (c *checker) patches(k *types.Kustomization) {
 	for i, p := range k.Patches {
-		c.path(fmt.Sprintf("patches[%d].path", i), p.Path, c.objects)
+		c.path(fmt.Sprintf("patches[%d].path", i), p.Path, c.patch)
 		c.inline(fmt.Sprintf("patches[%d].patch", i), p.Patch)
 	}
 	for i, p := range k.PatchesJson6902 {
-		c.path(fmt.Sprintf("patchesJson6902[%d].path", i), p.Path, c.objects)
+		c.path(fmt.Sprintf("patchesJson6902[%d].path", i), p.Path, c.patch)
 		c.inline(fmt.Sprintf("patchesJson6902[%d].patch", i), p.Patch)
 	}
 	for i, p := range k.PatchesStrategicMerge {
@@ -151,7 +151,7 @@ func (c *checker) pathOrInline(field, value string) {
 		c.inline(field, value)
 		return
 	}
-	c.path(field, value, c.objects)
+	c.path(field, value, c.patch)
 }
 
 // isInline reports whether a value can only be a document. A path that is taken
