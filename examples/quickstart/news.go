@@ -74,7 +74,9 @@ func (n *news) Close() error {
 	_, err := n.received(context.Background())
 	err = errors.Join(err, n.recorder.Close())
 	n.sink.CloseIdleConnections()
-	_ = n.server.Close()
-	<-n.done
+	err = errors.Join(err, n.server.Close())
+	if served := <-n.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
@@ -25,10 +26,10 @@ import (
 // cluster would.
 func demoOn(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	return demoWith(t, t.Context(), kubeconfig(t, testplane.Full(t)), args...)
+	return demoWith(t.Context(), t, kubeconfig(t, testplane.Full(t)), args...)
 }
 
-func demoWith(t *testing.T, ctx context.Context, kubeconfig string, args ...string) (code int, stdout, stderr string) {
+func demoWith(ctx context.Context, t *testing.T, kubeconfig string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	t.Setenv("KUBECONFIG", kubeconfig)
 	var out, err bytes.Buffer
@@ -44,7 +45,7 @@ func kubeconfig(t *testing.T, plane *controlplane.Plane) string {
 }
 
 func TestTheStoryHoldsOnAnEmbeddedControlPlane(t *testing.T) {
-	code, stdout, stderr := demoWith(t, t.Context(), "", "-o", "json")
+	code, stdout, stderr := demoWith(t.Context(), t, "", "-o", "json")
 	require.Zero(t, code, stderr)
 	claims, objects := 0, 0
 	for line := range strings.Lines(stdout) {
@@ -117,6 +118,35 @@ func TestAnyRepositoryWalksTheRoad(t *testing.T) {
 	}
 }
 
+func TestTheRoadOverSSHWithKeys(t *testing.T) {
+	dir := t.TempDir()
+	repo, err := gitserver.Create(t.Context(), filepath.Join(dir, "repo.git"))
+	require.NoError(t, err)
+	user, err := gitserver.NewSSHSigner("user")
+	require.NoError(t, err)
+	_, err = repo.Commit(t.Context(), fstest.MapFS{"a.yaml": {Data: []byte(configMap)}}, gitserver.CommitOptions{Branch: "main", Message: "signed", Signer: user})
+	require.NoError(t, err)
+	server, err := gitserver.ServeSSH(t.Context(), dir, gitserver.SSHOptions{Keys: []ssh.PublicKey{user.Key()}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	private, err := user.PrivateKey()
+	require.NoError(t, err)
+
+	file := func(name string, data []byte) string {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(name, data, 0o600))
+		return name
+	}
+	args := []string{"--url", server.URL + "/repo.git", "--branch", "main", "--ssh-key", file("id", private), "--key", file("id.pub", user.PublicKey()), "--keep"}
+	code, stdout, stderr := demoOn(t, append(args, "--known-hosts", file("known_hosts", server.KnownHosts))...)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "commit signed by user")
+
+	code, _, stderr = demoOn(t, args...)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "host key not trusted")
+}
+
 func TestBadInputEndsInOneClearSentence(t *testing.T) {
 	good := served(t, map[string]string{"a.yaml": configMap})
 	file := func(text string) string {
@@ -165,7 +195,7 @@ func TestBadInputEndsInOneClearSentence(t *testing.T) {
 	}
 	t.Run("a cluster that is not there", func(t *testing.T) {
 		text := strings.ReplaceAll(string(testplane.Full(t).Kubeconfig()), testplane.Full(t).Config().Host, "https://127.0.0.1:1")
-		code, _, stderr := demoWith(t, t.Context(), file(text), "--url", good)
+		code, _, stderr := demoWith(t.Context(), t, file(text), "--url", good)
 		require.Equal(t, 1, code)
 		require.Contains(t, stderr, "127.0.0.1:1")
 		require.Len(t, strings.Split(strings.TrimSpace(stderr), "\n"), 1, stderr)
@@ -194,11 +224,11 @@ func TestWrongUse(t *testing.T) {
 	for _, args := range [][]string{
 		{"--nonsense"}, {"extra"}, {"-o", "xml"}, {"--branch", "main"}, {"--url", "https://example.com", "--branch", "a", "--tag", "b"},
 	} {
-		code, _, stderr := demoWith(t, t.Context(), "", args...)
+		code, _, stderr := demoWith(t.Context(), t, "", args...)
 		require.Equal(t, 2, code, args)
 		require.NotEmpty(t, stderr)
 	}
-	code, _, stderr := demoWith(t, t.Context(), "", "-h")
+	code, _, stderr := demoWith(t.Context(), t, "", "-h")
 	require.Zero(t, code)
 	require.Contains(t, stderr, "usage: quickstart")
 }
