@@ -66,6 +66,7 @@ func (c contentDigest) add(e entry, sum []byte) {
 		mode = "100755"
 	case modeLink:
 		mode = "120000"
+	default: // a plain file
 	}
 	fmt.Fprintf(c.hash, "%s %x %d %s\n", mode, sum, len(e.path), e.path)
 }

@@ -60,7 +60,7 @@ func padded(size int64) int64 { return 512 + (size+511)/512*512 }
 // lower ones of FNV hardly depend on any byte but the last.
 func endsMember(path string) bool {
 	h := fnv.New64a()
-	io.WriteString(h, path)
+	h.Write([]byte(path))
 	return h.Sum64()>>32%oneIn == 0
 }
 

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -104,7 +105,7 @@ func (p *packer) add(ctx context.Context, fsys fs.FS, e entry) error {
 	}
 	p.hash.Reset()
 	if e.isLink() {
-		io.WriteString(p.hash, e.target)
+		p.hash.Write([]byte(e.target))
 	} else if err := p.copy(ctx, fsys, e); err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (p *packer) copy(ctx context.Context, fsys fs.FS, e entry) error {
 	if n != e.size || more > 0 {
 		return fmt.Errorf("%q changed while it was packed: try again when nothing writes to the tree", e.path)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%q: %w", e.path, err)
 	}
 	return nil
@@ -168,7 +169,7 @@ type (
 func withContext(ctx context.Context, r io.Reader) io.Reader { return &ctxReader{ctx, r} }
 
 type ctxReader struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // lives as long as one call
 	r   io.Reader
 }
 

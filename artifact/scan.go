@@ -60,7 +60,7 @@ func (in *input) Read(b []byte) (int, error) {
 	if over := in.lim.checkArchive(in.n); over != nil {
 		n, err = 0, over
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		in.err = err
 	}
 	return n, err
@@ -163,7 +163,7 @@ type bodyReader struct {
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
 	return n, err
@@ -187,7 +187,7 @@ func parse(h *tar.Header) (entry, error) {
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		return entry{path: name, mode: fileMode(fs.FileMode(h.Mode)), size: h.Size}, nil
+		return entry{path: name, mode: fileMode(fs.FileMode(h.Mode & 0o777)), size: h.Size}, nil
 	case tar.TypeSymlink:
 		return entry{path: name, mode: modeLink, target: h.Linkname}, nil
 	case tar.TypeLink:
@@ -218,7 +218,7 @@ func (s *expanded) Read(b []byte) (int, error) {
 	if over := s.in.lim.checkExpanded(s.in.n, s.n, readGrace); over != nil {
 		n, err = 0, over
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
 	return n, err

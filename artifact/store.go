@@ -151,7 +151,7 @@ func (s *Store) Open(ctx context.Context, d digest.Digest) (fs.FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	tree, err := Open(ctx, f, OpenOptions{Digest: d, Limits: s.limits})
 	if errors.As(err, new(*DigestError)) {
 		return nil, &DamagedError{d, err}

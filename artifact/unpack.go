@@ -61,7 +61,7 @@ func unpack(ctx context.Context, r io.Reader, root *os.Root, opts UnpackOptions)
 	if err != nil {
 		return sum, err
 	}
-	defer w.root.Close()
+	defer func() { _ = w.root.Close() }()
 	in, err := scan(ctx, r, opts.Digest, opts.Limits.withDefaults(), w)
 	if err != nil {
 		return sum, err

@@ -294,11 +294,11 @@ func TestAttackLinksInACircleAsBases(t *testing.T) {
 	require.ErrorContains(t, err, "cycle")
 }
 
-// bomb doubles n times by aliases.
-func bomb(n int) string {
+// bomb doubles forty times by aliases.
+func bomb() string {
 	var b strings.Builder
 	b.WriteString("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bomb}\na0: &a0 [x, x]\n")
-	for i := range n {
+	for i := range 40 {
 		fmt.Fprintf(&b, "a%d: &a%d [*a%d, *a%d]\n", i+1, i+1, i, i)
 	}
 	return b.String()
@@ -333,18 +333,18 @@ func heap(t *testing.T, most uint64, f func()) {
 }
 
 func TestAttackAliasBomb(t *testing.T) {
-	indented := strings.ReplaceAll(bomb(40), "\n", "\n  ")
+	indented := strings.ReplaceAll(bomb(), "\n", "\n  ")
 	for name, files := range map[string]map[string]string{
-		"resource":      {"kustomization.yaml": "resources: [x.yaml]", "x.yaml": bomb(40)},
-		"generated":     {"x.yaml": bomb(40)},
-		"patch":         {"kustomization.yaml": "resources: [cm.yaml]\npatches: [{path: x.yaml}]", "cm.yaml": configMap, "x.yaml": bomb(40)},
-		"inline patch":  {"kustomization.yaml": "resources: [cm.yaml]\npatches:\n- patch: |\n    " + strings.ReplaceAll(bomb(40), "\n", "\n    "), "cm.yaml": configMap},
+		"resource":      {"kustomization.yaml": "resources: [x.yaml]", "x.yaml": bomb()},
+		"generated":     {"x.yaml": bomb()},
+		"patch":         {"kustomization.yaml": "resources: [cm.yaml]\npatches: [{path: x.yaml}]", "cm.yaml": configMap, "x.yaml": bomb()},
+		"inline patch":  {"kustomization.yaml": "resources: [cm.yaml]\npatches:\n- patch: |\n    " + strings.ReplaceAll(bomb(), "\n", "\n    "), "cm.yaml": configMap},
 		"plugin":        {"kustomization.yaml": "transformers:\n- |\n  " + strings.ReplaceAll(indented, "v1", "builtin")},
-		"kustomization": {"kustomization.yaml": bomb(40)},
-		"crds":          {"kustomization.yaml": "crds: [x.yaml]", "x.yaml": bomb(40)},
-		"openapi":       {"kustomization.yaml": "openapi: {path: x.yaml}", "x.yaml": bomb(40)},
-		"configuration": {"kustomization.yaml": "configurations: [x.yaml]", "x.yaml": bomb(40)},
-		"replacement":   {"kustomization.yaml": "replacements: [{path: x.yaml}]", "x.yaml": bomb(40)},
+		"kustomization": {"kustomization.yaml": bomb()},
+		"crds":          {"kustomization.yaml": "crds: [x.yaml]", "x.yaml": bomb()},
+		"openapi":       {"kustomization.yaml": "openapi: {path: x.yaml}", "x.yaml": bomb()},
+		"configuration": {"kustomization.yaml": "configurations: [x.yaml]", "x.yaml": bomb()},
+		"replacement":   {"kustomization.yaml": "replacements: [{path: x.yaml}]", "x.yaml": bomb()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			heap(t, 200<<20, func() {

@@ -32,7 +32,7 @@ func FuzzBuild(f *testing.F) {
 	odd, err := os.ReadFile(filepath.Join(corpus, "scalars/odd.yaml"))
 	require.NoError(f, err)
 	f.Add("resources: [x.yaml]", string(odd))
-	f.Add("resources: [x.yaml]", bomb(40))
+	f.Add("resources: [x.yaml]", bomb())
 	f.Add("resources: [cm.yaml]\npatches: [{path: cm.yaml}]\nopenapi: {path: schema.json}", foreignSchema)
 	f.Add("resources: [cm.yaml]\ncrds: [x.yaml]", multiplying(30))
 	f.Fuzz(func(t *testing.T, kustomization, resource string) {

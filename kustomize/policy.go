@@ -18,7 +18,7 @@ import (
 func (g *guard) checkKustomization(file string, data []byte) error {
 	var k types.Kustomization
 	if err := k.Unmarshal(data); err != nil {
-		return nil // kustomize will say the same, if this is indeed a kustomization
+		return nil //nolint:nilerr // kustomize will say the same, if this is indeed a kustomization
 	}
 	if len(k.OpenAPI) != 0 && !g.exclusive {
 		g.wantsExclusive = true

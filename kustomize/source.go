@@ -15,7 +15,7 @@ import (
 // source reads the tree for one build: through links but never out of the tree,
 // each file once, within the limits, and it remembers what was read.
 type source struct {
-	ctx    context.Context // of the build; kustomize passes none to its file system
+	ctx    context.Context //nolint:containedctx // of the build; kustomize passes none to its file system
 	fsys   fs.FS
 	lim    Limits
 	links  *links.Resolver
