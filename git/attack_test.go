@@ -507,7 +507,7 @@ func TestAttackCredentialsInErrors(t *testing.T) {
 		"in a page":   func(w http.ResponseWriter, req *http.Request) { io.WriteString(w, echo(req)) },
 		"in a header": func(w http.ResponseWriter, req *http.Request) { w.Header().Set("Content-Type", echo(req)) },
 		"in a location": func(w http.ResponseWriter, req *http.Request) {
-			http.Redirect(w, req, "ftp://"+basic+"@x/"+canary, 302)
+			http.Redirect(w, req, "ftp://"+basic+"@x/"+canary, http.StatusFound)
 		},
 		"in a status line": func(w http.ResponseWriter, req *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()

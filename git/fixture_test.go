@@ -2,9 +2,7 @@ package git_test
 
 import (
 	"io/fs"
-	"net/http/httptest"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -155,10 +153,4 @@ func terminal(t *testing.T, err error) bool {
 	var e interface{ Terminal() bool }
 	require.ErrorAs(t, err, &e)
 	return e.Terminal()
-}
-
-// host is the host:port of a test server.
-func host(s *httptest.Server) string {
-	_, rest, _ := strings.Cut(s.URL, "://")
-	return rest
 }

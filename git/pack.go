@@ -125,7 +125,7 @@ func (p *prefix) Write(b []byte) (int, error) {
 
 // packStore is where the decoder puts objects, and finds the bases of deltas.
 type packStore struct {
-	ctx     context.Context // of the one call of readPack that it serves
+	ctx     context.Context //nolint:containedctx // of the one call of readPack that it serves
 	objects objects
 }
 

@@ -140,7 +140,7 @@ func (s *sshSession) stateless() bool { return false }
 func (s *sshSession) advertise(context.Context) (*packetReader, error) {
 	// A server that refuses says nothing here and gives its reason elsewhere.
 	if _, err := s.packets.r.Peek(1); errors.Is(err, io.EOF) {
-		s.session.Wait() // its error is less than what stderr says
+		_ = s.session.Wait() // its error is less than what stderr says
 		if text := s.stderr.String(); text != "" {
 			return nil, serverError(text)
 		}

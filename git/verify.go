@@ -11,11 +11,11 @@ import (
 type Mode string
 
 const (
-	// ModeHead: the commit. This is what the zero value means.
+	// ModeHead is the commit. It is what the zero value means.
 	ModeHead Mode = "head"
-	// ModeTag: the annotated tag that the revision's name is.
+	// ModeTag is the annotated tag that the revision's name is.
 	ModeTag Mode = "tag"
-	// ModeTagAndHead: both.
+	// ModeTagAndHead is both.
 	ModeTagAndHead Mode = "tag-and-head"
 )
 
