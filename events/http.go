@@ -128,7 +128,7 @@ func (s *HTTPSink) Send(ctx context.Context, e Event) error {
 	if err != nil {
 		return &SendError{Target: s.String(), Reason: "the event cannot be written as JSON", Final: true}
 	}
-	resp, err := s.client.Do(req)
+	resp, err := s.client.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return s.failure(ctx, err)
 	}
@@ -200,19 +200,19 @@ type redirectError string
 func (e redirectError) Error() string { return string(e) }
 
 const (
-	redirectHost   redirectError = "redirects to another host, which is not followed: set the URL of the sink to the new address"
-	redirectMethod redirectError = "redirects in a way that turns a POST into a GET, which would lose the event: set the URL of the sink to the new address"
-	redirectLoop   redirectError = "redirects without end"
+	errRedirectHost   redirectError = "redirects to another host, which is not followed: set the URL of the sink to the new address"
+	errRedirectMethod redirectError = "redirects in a way that turns a POST into a GET, which would lose the event: set the URL of the sink to the new address"
+	errRedirectLoop   redirectError = "redirects without end"
 )
 
 func (s *HTTPSink) checkRedirect(req *http.Request, via []*http.Request) error {
 	switch {
 	case req.URL.Scheme != s.target.Scheme || !strings.EqualFold(req.URL.Host, s.target.Host):
-		return redirectHost
+		return errRedirectHost
 	case req.Method != http.MethodPost:
-		return redirectMethod
+		return errRedirectMethod
 	case len(via) > maxRedirects:
-		return redirectLoop
+		return errRedirectLoop
 	}
 	return nil
 }

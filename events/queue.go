@@ -308,7 +308,7 @@ func (q *queue) stats() SinkStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.counts
-	s.Pending = uint64(q.events)
+	s.Pending = uint64(q.events) //nolint:gosec // a count, which is not negative
 	return s
 }
 

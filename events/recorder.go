@@ -227,12 +227,12 @@ func (r *Recorder) complete(e Event, now time.Time) Event {
 }
 
 // add notes a sink that dropped the event. A nil receiver is the empty list.
-func (d *DroppedError) add(e Event, sink string, err error) *DroppedError {
-	if d == nil {
-		d = &DroppedError{Object: e.InvolvedObject, Err: err}
+func (e *DroppedError) add(dropped Event, sink string, err error) *DroppedError {
+	if e == nil {
+		e = &DroppedError{Object: dropped.InvolvedObject, Err: err}
 	}
-	d.Sinks = append(d.Sinks, sink)
-	return d
+	e.Sinks = append(e.Sinks, sink)
+	return e
 }
 
 // Flush waits until every event that was accepted before the call is delivered or

@@ -48,7 +48,7 @@ func (r Retry) pause(failures int) time.Duration {
 		d *= 2
 	}
 	d = min(d, r.Max)
-	return d - rand.N(d/2+1)
+	return d - atMost(d/2)
 }
 
 // grant is how long to wait when the sink asks for it: never less, up to the
@@ -58,5 +58,10 @@ func (r Retry) grant(asked time.Duration) time.Duration {
 		return 0
 	}
 	asked = max(min(asked, r.MaxRetryAfter), r.Initial)
-	return asked + rand.N(asked/10+1)
+	return asked + atMost(asked/10)
+}
+
+// atMost is a random time up to and including the bound.
+func atMost(bound time.Duration) time.Duration {
+	return rand.N(bound + 1) //nolint:gosec // it spreads load, and nobody gains by guessing it
 }
