@@ -54,6 +54,7 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("chart %s exceeds the limit %s of %v; make the chart smaller or raise the limit", where, e.Limit, e.Max)
 }
 
+// Is reports that the error is an [ErrLimit].
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
 // Terminal reports that trying again does not help.
@@ -75,6 +76,7 @@ func (e *DependencyError) Error() string {
 		e.Chart, strings.Join(names, ", "))
 }
 
+// Is reports that the error is an [ErrDependency].
 func (e *DependencyError) Is(target error) bool { return target == ErrDependency }
 
 // Terminal reports that trying again does not help.
@@ -91,6 +93,7 @@ func (e *ValuesError) Error() string {
 	return fmt.Sprintf("the values of chart %s violate its schema at %s; correct the values", e.Chart, strings.Join(e.Violations, "; "))
 }
 
+// Is reports that the error is an [ErrValues].
 func (e *ValuesError) Is(target error) bool { return target == ErrValues }
 
 // Terminal reports that trying again does not help.
@@ -100,7 +103,7 @@ func (e *ValuesError) Terminal() bool { return true }
 func guard(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("Helm cannot digest it: %v", r)
+			err = fmt.Errorf("the Helm library cannot digest it: %v", r)
 		}
 	}()
 	return f()

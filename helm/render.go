@@ -136,7 +136,7 @@ func (c *Chart) capabilities(opts RenderOptions) (*chartutil.Capabilities, error
 	}
 	kube, err := chartutil.ParseKubeVersion(version)
 	if err != nil {
-		return nil, fmt.Errorf("Kubernetes version %q: %w; write it as 1.37.2", version, err)
+		return nil, fmt.Errorf("the Kubernetes version %q: %w; write it as 1.37.2", version, err)
 	}
 	if wanted := c.chart.Metadata.KubeVersion; wanted != "" && !chartutil.IsCompatibleRange(wanted, kube.Version) {
 		return nil, fmt.Errorf("it needs Kubernetes %s, and this is %s; use a version of the chart that fits the cluster", wanted, kube.Version)

@@ -1,7 +1,6 @@
 package helm
 
 import (
-	"math/bits"
 	"strings"
 	"text/template"
 )
@@ -99,7 +98,7 @@ func (r *run) fits(count, size int) error {
 	if count <= 0 || size <= 0 {
 		return nil
 	}
-	if hi, lo := bits.Mul64(uint64(count), uint64(size)); hi > 0 || lo > uint64(r.limits.Output) {
+	if int64(size) > r.limits.Output/int64(count) { // a product could overflow
 		return r.stop(&LimitError{Chart: r.chart, File: r.file, Limit: "Output", Max: r.limits.Output})
 	}
 	return nil

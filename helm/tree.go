@@ -34,7 +34,7 @@ type reader struct {
 func readTree(ctx context.Context, fsys fs.FS, dir string, limits Limits) ([]*loader.BufferedFile, error) {
 	r := &reader{fsys: fsys, dir: dir, limits: limits}
 	if !fs.ValidPath(dir) {
-		return nil, r.fault("", fmt.Errorf("%q is not a path in the tree; write it without a leading slash and without ..", dir))
+		return nil, r.fault("", fmt.Errorf("%q is not a path in the tree; write it without .. and without a leading slash", dir))
 	}
 	root, err := r.resolve(dir)
 	if err != nil {
