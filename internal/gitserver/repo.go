@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -282,9 +283,9 @@ func encodeTree(entries []treeEntry) []byte {
 // Object writes an object of a type (blob, tree, commit, tag) with exactly the
 // given content, whatever git would think of it, and returns its hash.
 func (r *Repo) Object(kind string, content []byte) (string, error) {
-	header := fmt.Sprintf("%s %d\x00", kind, len(content))
+	header := fmt.Appendf(nil, "%s %d\x00", kind, len(content))
 	sum := sha1.New()
-	io.WriteString(sum, header)
+	sum.Write(header)
 	sum.Write(content)
 	hash := hex.EncodeToString(sum.Sum(nil))
 
@@ -295,17 +296,16 @@ func (r *Repo) Object(kind string, content []byte) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return "", err
 	}
-	var packed bytes.Buffer
-	z, _ := zlib.NewWriterLevel(&packed, zlib.BestSpeed) // fails for an unknown level only
-	io.WriteString(z, header)
-	z.Write(content)
-	z.Close()
+	packed, err := deflate(header, content)
+	if err != nil {
+		return "", err
+	}
 	// Written beside and renamed, so that a server never reads half an object.
 	temp, err := os.CreateTemp(filepath.Dir(file), "tmp_obj_")
 	if err != nil {
 		return "", err
 	}
-	_, err = temp.Write(packed.Bytes())
+	_, err = temp.Write(packed)
 	if e := temp.Close(); err == nil {
 		err = e
 	}
@@ -313,21 +313,36 @@ func (r *Repo) Object(kind string, content []byte) (string, error) {
 		err = os.Rename(temp.Name(), file)
 	}
 	if err != nil {
-		os.Remove(temp.Name())
-		return "", err
+		return "", errors.Join(err, os.Remove(temp.Name()))
 	}
 	return hash, nil
+}
+
+func deflate(parts ...[]byte) ([]byte, error) {
+	var packed bytes.Buffer
+	z, err := zlib.NewWriterLevel(&packed, zlib.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range parts {
+		if _, err := z.Write(part); err != nil {
+			return nil, err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
 }
 
 // Content returns the content of an object that [Repo.Object] wrote, byte for
 // byte.
 func (r *Repo) Content(hash string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(r.dir, "objects", hash[:2], hash[2:]))
+	packed, err := os.ReadFile(filepath.Join(r.dir, "objects", hash[:2], hash[2:]))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	z, err := zlib.NewReader(f)
+	z, err := zlib.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, err
 	}

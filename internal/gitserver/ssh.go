@@ -139,7 +139,7 @@ func (s *sshServer) serve(ctx context.Context, conn net.Conn) {
 	sessions.Go(func() { ssh.DiscardRequests(requests) })
 	for request := range channels {
 		if request.ChannelType() != "session" {
-			request.Reject(ssh.UnknownChannelType, "sessions only")
+			_ = request.Reject(ssh.UnknownChannelType, "sessions only") // as in reply
 			continue
 		}
 		channel, requests, err := request.Accept()
@@ -181,7 +181,7 @@ func (s *sshServer) session(ctx context.Context, channel ssh.Channel, requests <
 
 func reply(req *ssh.Request, ok bool) {
 	if req.WantReply {
-		req.Reply(ok, nil) // fails if the client is gone, which the next read shows
+		_ = req.Reply(ok, nil) // fails if the client is gone, which the next read shows
 	}
 }
 
@@ -197,7 +197,7 @@ func (s *sshServer) exec(ctx context.Context, channel ssh.Channel, command, prot
 		if stdin, err := cmd.StdinPipe(); err == nil && cmd.Start() == nil {
 			// Not cmd.Stdin: Wait would then wait for a client that says nothing.
 			go func() {
-				io.Copy(stdin, channel)
+				_, _ = io.Copy(stdin, channel) // git notices what is missing
 				stdin.Close()
 			}()
 			if cmd.Wait() == nil {
@@ -205,7 +205,8 @@ func (s *sshServer) exec(ctx context.Context, channel ssh.Channel, command, prot
 			}
 		}
 	}
-	channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	// A client that is gone needs no status.
+	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }
 
 // repository returns the directory that a command of the form
