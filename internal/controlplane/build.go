@@ -35,7 +35,7 @@ func (m *module) build(ctx context.Context, dir string, opts Options) error {
 	if err := os.RemoveAll(temp); err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer os.RemoveAll(temp) //nolint:errcheck // the next build removes it too
 	for _, name := range missing(dir, opts) {
 		if err := os.MkdirAll(temp, 0o755); err != nil {
 			return err
@@ -151,7 +151,7 @@ func (m *module) goTool(ctx context.Context, args []string, progress func(string
 	said := make(chan []string)
 	go func() { said <- readLines(stderr, progress) }()
 	err = cmd.Run()
-	w.Close()
+	_ = w.Close() // never fails
 	lines := <-said
 	switch {
 	case err == nil:
@@ -203,10 +203,10 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 	for first := true; ; first = false {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, nil
+			return func() { _ = f.Close() }, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
 		if first {
@@ -214,7 +214,7 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
+			_ = f.Close()
 			return nil, context.Cause(ctx)
 		case <-ticker.C:
 		}

@@ -32,7 +32,7 @@ func (p *Plane) run(name string, args ...string) (*component, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // the component writes to a copy of its own
 	if info, err := log.Stat(); err == nil {
 		c.from = info.Size()
 	}
@@ -166,7 +166,7 @@ func (c *component) tail() string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it is only read
 	info, err := f.Stat()
 	if err != nil {
 		return ""

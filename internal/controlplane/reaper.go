@@ -49,13 +49,13 @@ func startReaper(dir string) (*reaper, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer r.Close() //nolint:errcheck // the shell reads from a copy of its own
 	cmd := exec.Command("sh", "-c", reaperScript, "controlplane-reaper", dir)
 	cmd.Dir = "/" // so that no directory that others want to remove is busy
 	cmd.Stdin = r
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		w.Close()
+		_ = w.Close()
 		return nil, fmt.Errorf("starting the shell that clears up: %w", err)
 	}
 	return &reaper{cmd: cmd, pipe: w}, nil
