@@ -74,7 +74,10 @@ func (p *Proxy) zip(name string, files []string) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
+	return errors.Join(p.writeZip(out, files), out.Close())
+}
+
+func (p *Proxy) writeZip(out io.Writer, files []string) error {
 	z := zip.NewWriter(out)
 	for _, file := range files {
 		w, err := z.Create(p.house.Module + "@" + p.Version + "/" + filepath.ToSlash(file))
@@ -92,7 +95,7 @@ func (p *Proxy) zip(name string, files []string) error {
 			return err
 		}
 	}
-	return errors.Join(z.Close(), out.Close())
+	return z.Close()
 }
 
 // moduleFiles lists what belongs to the module at dir: regular files that are

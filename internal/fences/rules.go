@@ -165,12 +165,12 @@ func (s *source) allConstant(args []ast.Expr) bool {
 	return true
 }
 
-// nolint finds the marker, its list of linters, and the reason.
-var nolint = regexp.MustCompile(`^//\s*nolint(:[a-zA-Z0-9,_-]+)?(\s*//\s*\S.*)?`)
+// silencer finds the marker, its list of linters, and the reason.
+var silencer = regexp.MustCompile(`^//\s*nolint(:[a-zA-Z0-9,_-]+)?(\s*//\s*\S.*)?`)
 
 // bareNolint reports whether a comment silences a linter without naming it and
 // giving a reason.
 func bareNolint(comment string) bool {
-	m := nolint.FindStringSubmatch(comment)
+	m := silencer.FindStringSubmatch(comment)
 	return m != nil && (m[1] == "" || m[2] == "")
 }
