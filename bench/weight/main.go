@@ -25,7 +25,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	check := flag.Bool("check", false, "measure ours only, and fail when a package exceeds its limit")
 	flag.Parse()
 	var err error
@@ -34,6 +33,7 @@ func main() {
 	} else {
 		err = printAll(ctx, os.Stdout)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "weight:", err)
 		os.Exit(1)
@@ -98,7 +98,7 @@ func weigh(ctx context.Context, p program, module string) (weight, error) {
 	if err != nil {
 		return weight{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears temporary files
 	root, err := moduleDir(ctx, module)
 	if err != nil {
 		return weight{}, err
