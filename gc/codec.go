@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -23,7 +22,16 @@ const (
 )
 
 // ErrTooLarge says that an inventory does not fit into its store. Split the set.
-var ErrTooLarge = errors.New("the inventory is too large for its store; split the set into several")
+var ErrTooLarge error = tooLarge{}
+
+type tooLarge struct{}
+
+func (tooLarge) Error() string {
+	return "the inventory is too large for its store; split the set into several"
+}
+
+// Terminal says that trying again cannot help.
+func (tooLarge) Terminal() bool { return true }
 
 type document struct {
 	Format  int       `json:"format"`

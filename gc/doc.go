@@ -33,8 +33,14 @@
 // Two objects are never taken for one another: a [Key] is compared field by field
 // and has no text form that is parsed back.
 //
+// Nothing goes along with what is deleted: a namespace or resource definition
+// stays as long as an object that the set wants, or that stays for any other
+// reason known to the inventory, would be deleted with it. An object that the set
+// now names in another API group is not deleted under the old name.
+//
 // Pruning needs get, delete and (for objects that finalizers hold) watch on the
-// types in the inventory. It needs no discovery, no list and no cluster role.
+// types in the inventory. It needs no list, no cluster role, and no discovery
+// unless a type is no longer served.
 //
 // # Limits
 //
@@ -42,6 +48,10 @@
 // compression; beyond it Save fails with [ErrTooLarge] and the stored inventory
 // stands. What is read back may inflate to 64 MiB. Prune waits two minutes for
 // each object, eight at a time, unless told otherwise.
+//
+// Objects whose type the server does not know any more, in any version, count as
+// gone: they went with their definition. Where an extension API server was
+// unregistered and keeps its objects, they are forgotten.
 //
 // An object whose owner label somebody removed is reported as [Foreign] and left
 // in the cluster, as is one that somebody deleted and made again.
@@ -52,5 +62,7 @@
 // types that the identity may delete, but not delete one without the owner label
 // of the set. A damaged or hostile inventory ends in a [DamagedError] within
 // bounded memory, and nothing is deleted. The inventory holds names, UIDs and
-// digests, no content of any object, so that it is no secret.
+// digests, no content of any object. A digest lets a reader confirm a guess of
+// the whole object, though: give nobody the right to read the inventory who must
+// not test guesses of weak passwords in the set's Secrets.
 package gc

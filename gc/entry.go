@@ -70,3 +70,14 @@ func (e Entry) GVR() schema.GroupVersionResource {
 func (e Entry) GVK() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: e.Group, Version: e.Version, Kind: e.Kind}
 }
+
+// parents are the keys of the objects whose deletion deletes this one as well.
+func (e Entry) parents() []Key {
+	ks := []Key{{Group: definitions, Kind: "CustomResourceDefinition", Name: e.Resource + "." + e.Group}}
+	if e.Namespace != "" {
+		ks = append(ks, Key{Kind: "Namespace", Name: e.Namespace})
+	}
+	return ks
+}
+
+const definitions = "apiextensions.k8s.io"

@@ -15,7 +15,7 @@ type StoreError struct {
 }
 
 func (e *StoreError) Error() string {
-	return fmt.Sprintf("%s the inventory in %s: %s", e.Op, e.Where, kube.Explain(e.Err, false))
+	return fmt.Sprintf("%s the inventory in %s: %s", e.Op, e.Where, kube.Explain(e.Err))
 }
 
 // Unwrap returns the API server's error.
@@ -47,7 +47,7 @@ type PruneError struct {
 
 func (e *PruneError) Error() string {
 	first := e.Failed[0]
-	msg := fmt.Sprintf("prune %s: %s", first.Key, kube.Explain(first.Err, first.Key.Kind == "Secret" && first.Key.Group == ""))
+	msg := fmt.Sprintf("prune %s: %s", first.Key, kube.Explain(first.Err))
 	if n := len(e.Failed) - 1; n > 0 {
 		others := make([]string, 0, 3)
 		for _, p := range e.Failed[1:min(4, len(e.Failed))] {

@@ -31,17 +31,32 @@ func (inv Inventory) Has(k Key) bool {
 // Union returns the entries of both. Where both hold a key, other's entry wins.
 // Other need not be ordered.
 func (inv Inventory) Union(other []Entry) Inventory {
-	all := slices.Concat(inv, other)
-	slices.SortStableFunc(all, func(a, b Entry) int { return a.Compare(b.Key) })
-	out := all[:0]
-	for i, e := range all {
-		if i+1 < len(all) && all[i+1].Key == e.Key {
-			continue
+	if !slices.IsSortedFunc(other, byKey) {
+		other = slices.Clone(other)
+		slices.SortStableFunc(other, byKey)
+	}
+	out := make(Inventory, 0, len(inv)+len(other))
+	add := func(e Entry) {
+		if n := len(out); n > 0 && out[n-1].Key == e.Key {
+			out[n-1] = e
+			return
 		}
 		out = append(out, e)
 	}
+	for _, e := range other {
+		for len(inv) > 0 && byKey(inv[0], e) <= 0 {
+			add(inv[0])
+			inv = inv[1:]
+		}
+		add(e)
+	}
+	for _, e := range inv {
+		add(e)
+	}
 	return slices.Clip(out)
 }
+
+func byKey(a, b Entry) int { return a.Compare(b.Key) }
 
 // Minus returns the entries whose key other does not hold.
 func (inv Inventory) Minus(other Inventory) Inventory {

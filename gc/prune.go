@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 
@@ -91,10 +93,15 @@ type PruneResult struct {
 }
 
 // Prune deletes the objects of gone and waits until each is seen to be gone:
-// first admission webhooks, then everything else, then namespaces and resource
-// definitions. Each object costs two requests: one that looks at its metadata and
-// one that deletes exactly that version. What fails does not stop the rest; the
-// error is a *PruneError, and the result is complete in any case.
+// first admission webhooks, then custom resources whose definition goes as well,
+// then everything else, then namespaces, API services and resource definitions.
+// Each object costs two requests: one that looks at its metadata and one that
+// deletes exactly that version. What fails does not stop the rest; the error is a
+// *PruneError, and the result is complete in any case.
+//
+// A namespace or a definition of an object that stays is not deleted, since that
+// would delete the object: it is Orphaned with an object that is left alone, and
+// Failed, to be tried again, with one that failed.
 func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (PruneResult, error) {
 	if opts.Owner == "" {
 		return PruneResult{Kept: gone}, errors.New("prune: PruneOptions.Owner is empty; name the set whose objects may be deleted")
@@ -105,14 +112,23 @@ func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultPruneTimeout
 	}
+	gone = NewInventory(gone...) // ordered, whoever made it
 	var res PruneResult
 	var failed []Pruned
+	stays := map[Key]Pruned{} // parents of objects that stay, and one such object
 	for _, phase := range phases(gone) {
-		for i, done := range p.prunePhase(ctx, phase, opts) {
+		for i, done := range p.prunePhase(ctx, phase, stays, opts) {
 			res.Objects = append(res.Objects, done)
 			if done.Outcome == Failed {
 				failed = append(failed, done)
 				res.Kept = append(res.Kept, phase[i])
+			}
+			if done.Outcome != Deleted && done.Outcome != Absent {
+				for _, parent := range phase[i].parents() {
+					if stays[parent].Outcome != Failed {
+						stays[parent] = done
+					}
+				}
 			}
 		}
 	}
@@ -124,24 +140,27 @@ func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (
 }
 
 // phases sorts objects into what must go one after the other: a webhook whose
-// backend is deleted first would refuse every later delete, and an object whose
-// definition or namespace is deleted first goes without its finalizers being seen.
-func phases(gone Inventory) [3]Inventory {
-	var out [3]Inventory
+// backend is deleted first would refuse every later delete; a custom resource
+// whose controller is deleted first keeps its finalizers for ever; and an object
+// whose definition or namespace is deleted first goes without its own look.
+func phases(gone Inventory) [4]Inventory {
+	var out [4]Inventory
 	for _, e := range gone {
-		phase := 1
+		phase := 2
 		switch {
 		case e.Group == "admissionregistration.k8s.io":
 			phase = 0
-		case e.Group == "" && e.Kind == "Namespace", e.Group == "apiextensions.k8s.io":
-			phase = 2
+		case gone.Has(e.parents()[0]):
+			phase = 1
+		case e.Group == "" && e.Kind == "Namespace", e.Group == definitions, e.Group == "apiregistration.k8s.io":
+			phase = 3
 		}
 		out[phase] = append(out[phase], e)
 	}
 	return out
 }
 
-func (p *Pruner) prunePhase(ctx context.Context, phase Inventory, opts PruneOptions) []Pruned {
+func (p *Pruner) prunePhase(ctx context.Context, phase Inventory, stays map[Key]Pruned, opts PruneOptions) []Pruned {
 	out := make([]Pruned, len(phase))
 	finished := make(chan int)
 	var g errgroup.Group
@@ -150,7 +169,11 @@ func (p *Pruner) prunePhase(ctx context.Context, phase Inventory, opts PruneOpti
 		defer close(finished)
 		for i, e := range phase {
 			g.Go(func() error {
-				out[i] = p.pruneOne(ctx, e, opts)
+				if child, ok := stays[e.Key]; ok {
+					out[i] = leave(e, child)
+				} else {
+					out[i] = p.pruneOne(ctx, e, opts)
+				}
 				finished <- i
 				return nil
 			})
@@ -165,21 +188,68 @@ func (p *Pruner) prunePhase(ctx context.Context, phase Inventory, opts PruneOpti
 	return out
 }
 
+// leave is the outcome of a namespace or definition that an object stays in.
+func leave(e Entry, child Pruned) Pruned {
+	if child.Outcome == Failed {
+		return Pruned{Key: e.Key, Outcome: Failed, Err: fmt.Errorf("not tried: deleting it would delete %s, which failed", child.Key)}
+	}
+	return Pruned{Key: e.Key, Outcome: Orphaned, Detail: fmt.Sprintf("deleting it would delete %s, which stays", child.Key)}
+}
+
 func (p *Pruner) pruneOne(ctx context.Context, e Entry, opts PruneOptions) Pruned {
-	fail := func(err error) Pruned { return Pruned{Key: e.Key, Outcome: Failed, Err: err} }
+	done, err := p.remove(ctx, e, opts)
+	if kube.TypeNotServed(err) {
+		done, err = p.removeElsewhere(ctx, e, opts)
+	}
+	if err != nil {
+		if e.Group == "" && e.Kind == "Secret" && !errors.Is(err, errStillThere) {
+			err = kube.Redact(err)
+		}
+		return Pruned{Key: e.Key, Outcome: Failed, Err: err}
+	}
+	done.Key = e.Key
+	return done
+}
+
+// removeElsewhere removes an object whose type is no longer served as it was
+// applied. Another version of it may be. If none is, the definition was deleted,
+// and its objects with it: then the object is gone.
+func (p *Pruner) removeElsewhere(ctx context.Context, e Entry, opts PruneOptions) (Pruned, error) {
+	versions, err := p.client.Versions(ctx, e.Group)
+	if err != nil {
+		return Pruned{}, fmt.Errorf("ask the API server for the versions of %s: %w", e.Group, err)
+	}
+	for _, v := range versions {
+		gv := schema.GroupVersion{Group: e.Group, Version: v}
+		list, err := p.client.Resources(ctx, gv)
+		if err != nil {
+			return Pruned{}, fmt.Errorf("ask the API server for the types of %s: %w", gv, err)
+		}
+		for _, r := range list.APIResources {
+			if r.Name == e.Resource && r.Kind == e.Kind && r.Namespaced == (e.Namespace != "") {
+				e.Version = v
+				return p.remove(ctx, e, opts)
+			}
+		}
+	}
+	return Pruned{Outcome: Absent}, nil
+}
+
+// remove deletes one object, if it is there and ours.
+func (p *Pruner) remove(ctx context.Context, e Entry, opts PruneOptions) (Pruned, error) {
 	t := kube.Target{GroupVersionResource: e.GVR(), Namespace: e.Namespace, Name: e.Name}
 	for attempt := 1; ; attempt++ {
 		meta, err := p.client.GetMetadata(ctx, t)
 		switch {
 		case kube.TypeNotServed(err):
-			return fail(fmt.Errorf("the API server does not serve %s: %w", e.GVR(), err))
+			return Pruned{}, err
 		case apierrors.IsNotFound(err):
-			return Pruned{Key: e.Key, Outcome: Absent}
+			return Pruned{Outcome: Absent}, nil
 		case err != nil:
-			return fail(err)
+			return Pruned{}, err
 		}
 		if outcome, why := judge(e, meta, opts.Owner); outcome != "" {
-			return Pruned{Key: e.Key, Outcome: outcome, Detail: why}
+			return Pruned{Outcome: outcome, Detail: why}, nil
 		}
 		propagation := metav1.DeletePropagationBackground
 		done, err := p.client.Delete(ctx, t, metav1.DeleteOptions{
@@ -188,18 +258,16 @@ func (p *Pruner) pruneOne(ctx context.Context, e Entry, opts PruneOptions) Prune
 		})
 		switch {
 		case apierrors.IsNotFound(err):
-			return Pruned{Key: e.Key, Outcome: Absent}
+			return Pruned{Outcome: Absent}, nil
 		case apierrors.IsConflict(err) && attempt < deleteAttempts:
 			continue // it changed since we looked: look again
 		case err != nil:
-			return fail(err)
+			return Pruned{}, err
 		}
 		if !done {
-			if err := p.waitGone(ctx, t, meta, opts.Timeout); err != nil {
-				return fail(err)
-			}
+			err = p.waitGone(ctx, t, meta, opts.Timeout)
 		}
-		return Pruned{Key: e.Key, Outcome: Deleted}
+		return Pruned{Outcome: Deleted}, err
 	}
 }
 
@@ -219,65 +287,72 @@ func judge(e Entry, meta *metav1.PartialObjectMetadata, owner string) (Outcome, 
 	return "", ""
 }
 
-// waitGone watches one object until it is gone or replaced.
+// rewatchDelay keeps a server that ends each watch at once from being flooded.
+const rewatchDelay = 100 * time.Millisecond
+
+// waitGone watches one object until it is gone or replaced. It bears with a server
+// in trouble until the time is up.
 func (p *Pruner) waitGone(ctx context.Context, t kube.Target, meta *metav1.PartialObjectMetadata, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ri := p.client.Metadata.Resource(t.GroupVersionResource).Namespace(t.Namespace)
 	for {
-		now, err := ri.Get(ctx, t.Name, metav1.GetOptions{})
+		now, err := p.follow(limited, t, meta.UID)
 		switch {
-		case apierrors.IsNotFound(err) || err == nil && now.UID != meta.UID:
+		case err == nil && now == nil:
 			return nil
+		case err == nil:
+			meta = now
 		case ctx.Err() != nil:
-			return stillThere(ctx, meta, timeout)
-		case err != nil:
-			return err
-		}
-		meta = now
-		w, err := ri.Watch(ctx, metav1.ListOptions{
-			FieldSelector:   fields.OneTermEqualSelector("metadata.name", t.Name).String(),
-			ResourceVersion: now.ResourceVersion,
-		})
-		if err != nil {
-			if ctx.Err() != nil {
-				return stillThere(ctx, meta, timeout)
-			}
+			return stillThere(ctx, meta, "the prune was ended")
+		case limited.Err() != nil:
+			return stillThere(limited, meta, fmt.Sprintf("%s are over", timeout))
+		case !kube.Transient(err):
 			return fmt.Errorf("deleted, but its end cannot be watched: %w", err)
 		}
-		meta = follow(w, meta)
-		w.Stop()
-		if meta == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return stillThere(ctx, meta, timeout)
+		select {
+		case <-limited.Done():
+		case <-time.After(rewatchDelay):
 		}
 	}
 }
 
-// follow reads events until the object is deleted (nil) or the watch ends.
-func follow(w watch.Interface, meta *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
+// follow watches an object until it is gone (nil) or the watch ends.
+func (p *Pruner) follow(ctx context.Context, t kube.Target, uid types.UID) (*metav1.PartialObjectMetadata, error) {
+	meta, err := p.client.GetMetadata(ctx, t)
+	if apierrors.IsNotFound(err) || err == nil && meta.UID != uid {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	w, err := p.client.Metadata.Resource(t.GroupVersionResource).Namespace(t.Namespace).Watch(ctx, metav1.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector("metadata.name", t.Name).String(),
+		ResourceVersion: meta.ResourceVersion,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Stop()
 	for ev := range w.ResultChan() {
 		now, ok := ev.Object.(*metav1.PartialObjectMetadata)
 		switch {
-		case !ok:
-			return meta
+		case !ok: // an error, such as a version that is too old: look again
+			return meta, nil
 		case ev.Type == watch.Deleted:
-			return nil
+			return nil, nil
 		}
 		meta = now
 	}
-	return meta
+	return meta, nil
 }
 
-func stillThere(ctx context.Context, meta *metav1.PartialObjectMetadata, timeout time.Duration) error {
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ctx.Err()
+var errStillThere = errors.New("it is being deleted")
+
+// stillThere says what holds an object whose end was not seen.
+func stillThere(ctx context.Context, meta *metav1.PartialObjectMetadata, why string) error {
+	if len(meta.Finalizers) == 0 {
+		return fmt.Errorf("%w, and was still there when %s: %w", errStillThere, why, context.Cause(ctx))
 	}
-	if len(meta.Finalizers) > 0 {
-		return fmt.Errorf("it is being deleted, and after %s finalizers still hold it: %s; their controllers must remove them: %w",
-			timeout, strings.Join(meta.Finalizers, ", "), ctx.Err())
-	}
-	return fmt.Errorf("it is being deleted, and is still there after %s: %w", timeout, ctx.Err())
+	return fmt.Errorf("%w, and when %s finalizers still hold it: %s; their controllers must remove them: %w",
+		errStillThere, why, strings.Join(meta.Finalizers, ", "), context.Cause(ctx))
 }

@@ -152,10 +152,18 @@ func TestPruneWaitsAndNamesFinalizers(t *testing.T) {
 
 func TestPruneOfATypeThatIsNotServed(t *testing.T) {
 	f := setup(t)
-	e := gc.Entry{Key: gc.Key{Group: "shop.example.com", Kind: "Gadget", Namespace: f.ns, Name: "x"}, Version: "v1", Resource: "gadgets"}
-	res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
-	require.ErrorContains(t, err, "does not serve shop.example.com/v1, Resource=gadgets")
-	require.Equal(t, gc.NewInventory(e), res.Kept)
+	for name, e := range map[string]gc.Entry{
+		"the group is unknown":   {Key: gc.Key{Group: "shop.example.com", Kind: "Gadget", Namespace: f.ns, Name: "x"}, Version: "v1", Resource: "gadgets"},
+		"the version is unknown": {Key: gc.Key{Group: "apps", Kind: "Gadget", Namespace: f.ns, Name: "x"}, Version: "v7", Resource: "gadgets"},
+		"the core has no such":   {Key: gc.Key{Kind: "Gadget", Namespace: f.ns, Name: "x"}, Version: "v1", Resource: "gadgets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
+			require.NoError(t, err)
+			require.Equal(t, gc.Absent, res.Objects[0].Outcome)
+			require.Empty(t, res.Kept)
+		})
+	}
 }
 
 func TestPruneNeedsAnOwner(t *testing.T) {

@@ -1,14 +1,17 @@
 package gc
 
 import (
+	"cmp"
 	"context"
 	"errors"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Steps are the parts of one reconcile that Reconcile puts in order.
 type Steps struct {
-	// Targets names the objects that Apply is about to touch. Key, Version and
-	// Resource suffice.
+	// Targets names the objects that Apply is about to touch, in any order. Key,
+	// Version and Resource suffice.
 	Targets Inventory
 	// Apply brings the targets about. It is given what the inventory knows of
 	// them, and returns the entries of all targets that exist afterwards, also
@@ -23,7 +26,10 @@ type Steps struct {
 type Report struct {
 	Inventory Inventory   // as it is stored now
 	Pruned    PruneResult // empty if nothing left the set or Apply failed
-	Writes    int         // how often the inventory was saved
+	// Held lists namespaces and resource definitions that left the set and are not
+	// deleted yet, because targets live in them and would be deleted with them.
+	Held   Inventory
+	Writes int // how often the inventory was saved
 }
 
 // Reconcile carries out the steps in the order that loses nothing whenever it is
@@ -36,8 +42,15 @@ type Report struct {
 //
 // Killed at any point, the next run knows every object that was ever applied.
 // Where nothing changes, nothing is saved. Errors of Apply and Prune are returned
-// as they are; a failure to save what Apply did is joined to them.
+// as they are; a failure to save what they did is joined to them.
+//
+// Prune is not given what deleting would take a target along: an object that is a
+// target under another API group, or a namespace or definition of a target.
 func Reconcile(ctx context.Context, store Store, s Steps) (Report, error) {
+	if s.Apply == nil {
+		return Report{}, errors.New("reconcile: Steps.Apply is nil; give the function that applies the targets")
+	}
+	s.Targets = NewInventory(s.Targets...) // an unordered one would hide what is wanted
 	stored, err := store.Load(ctx)
 	if err != nil {
 		return Report{}, err
@@ -52,15 +65,70 @@ func Reconcile(ctx context.Context, store Store, s Steps) (Report, error) {
 	applied, err := s.Apply(ctx, union.Intersect(s.Targets))
 	union = union.Union(applied)
 	if err != nil {
-		return r.report, errors.Join(err, r.save(ctx, union))
+		return r.report, r.saveAfter(ctx, union, err)
 	}
-	gone := stored.Minus(s.Targets)
+	wanted := union.Intersect(s.Targets.Union(applied))
+	gone := withoutTwins(union.Minus(wanted), wanted)
+	gone, r.report.Held = holdParents(gone, wanted)
 	keep := gone
 	if len(gone) > 0 && s.Prune != nil {
 		r.report.Pruned, err = s.Prune(ctx, gone)
-		keep = r.report.Pruned.Kept
+		keep = r.report.Pruned.left(gone, err)
 	}
-	return r.report, errors.Join(err, r.save(ctx, union.Intersect(s.Targets).Union(keep)))
+	return r.report, r.saveAfter(ctx, wanted.Union(keep).Union(r.report.Held), err)
+}
+
+// withoutTwins leaves out the entries of objects that are wanted under another
+// key: some types are served in two groups, and one object is then in both.
+func withoutTwins(gone, wanted Inventory) Inventory {
+	byUID := make(map[types.UID]Key, len(wanted))
+	for _, e := range wanted {
+		byUID[e.UID] = e.Key
+	}
+	var out Inventory
+	for _, e := range gone {
+		twin, ok := byUID[e.UID]
+		if ok && e.UID != "" && twin.Namespace == e.Namespace && twin.Name == e.Name {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// holdParents tells the entries that may be deleted from those whose deletion
+// would delete what is wanted.
+func holdParents(gone, wanted Inventory) (free, held Inventory) {
+	parents := map[Key]bool{}
+	for _, e := range wanted {
+		for _, k := range e.parents() {
+			parents[k] = true
+		}
+	}
+	for _, e := range gone {
+		if parents[e.Key] {
+			held = append(held, e)
+		} else {
+			free = append(free, e)
+		}
+	}
+	return free, held
+}
+
+// left is what stays on record of gone after a Prune. One that fails may not have
+// got as far as a complete result: then only what it names as settled leaves.
+func (p PruneResult) left(gone Inventory, err error) Inventory {
+	kept := NewInventory(p.Kept...)
+	if err == nil {
+		return kept
+	}
+	var settled Inventory
+	for _, o := range p.Objects {
+		if o.Outcome != Failed {
+			settled = append(settled, Entry{Key: o.Key})
+		}
+	}
+	return gone.Minus(NewInventory(settled...)).Union(kept)
 }
 
 type reconcile struct {
@@ -78,4 +146,13 @@ func (r *reconcile) save(ctx context.Context, inv Inventory) error {
 	r.report.Inventory = inv
 	r.report.Writes++
 	return nil
+}
+
+// saveAfter saves what a step did that ended with err.
+func (r *reconcile) saveAfter(ctx context.Context, inv Inventory, err error) error {
+	saveErr := r.save(ctx, inv)
+	if err == nil || saveErr == nil {
+		return cmp.Or(err, saveErr)
+	}
+	return errors.Join(err, saveErr)
 }

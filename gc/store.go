@@ -7,13 +7,16 @@ import (
 	"sync"
 )
 
-// Store keeps one inventory. Implementations are safe for concurrent use.
+// Store keeps one inventory. Its methods are safe for concurrent use, but it
+// serves one Reconcile at a time: two that run at once, in one process or in
+// several, each need a Store of their own, so that they see each other's writes.
 type Store interface {
 	// Load reads the inventory. One that was never saved is empty, not an error.
 	Load(ctx context.Context) (Inventory, error)
 	// Save replaces it, all or nothing: after an error the previous inventory
-	// stands, or the new one where the answer was lost on the way. It fails with
-	// ErrConflict when somebody else saved since this store's last Load or Save.
+	// stands, or the new one where the answer was lost on the way; Load before the
+	// next Save. It fails with ErrConflict when somebody else saved since this
+	// store's last Load or Save.
 	Save(ctx context.Context, inv Inventory) error
 }
 

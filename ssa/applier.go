@@ -2,6 +2,7 @@ package ssa
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -114,17 +115,22 @@ type item struct {
 	body   []byte                     // the intent as it is sent
 	entry  gc.Entry                   // identity and intent digest; the rest as the server answers
 	prev   gc.Entry                   // from the previous inventory
-	known  bool                       // prev is set and was applied before
+	listed bool                       // prev is set
+	known  bool                       // prev was applied, so that it tells what the server had
 	done   bool                       // nothing to do
 	change Change
+
+	uncertain bool // failed, and may have been carried out all the same
 
 	needs   []*item // must be applied before
 	waiting int     // how many of needs are not done
 	feeds   []*item // those that wait for this one
 }
 
-func (it *item) target() kube.Target {
-	return kube.Target{GroupVersionResource: it.entry.GVR(), Namespace: it.entry.Namespace, Name: it.entry.Name}
+func (it *item) target() kube.Target { return target(it.entry) }
+
+func target(e gc.Entry) kube.Target {
+	return kube.Target{GroupVersionResource: e.GVR(), Namespace: e.Namespace, Name: e.Name}
 }
 
 type set struct {
@@ -212,7 +218,11 @@ func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (g
 	case key.Namespace == "":
 		key.Namespace = namespace
 	}
-	return gc.Entry{Key: key, Version: gvk.Version, Resource: kind.resource}, nil
+	e := gc.Entry{Key: key, Version: gvk.Version, Resource: kind.resource}
+	if err := target(e).Check(); err != nil {
+		return e, &ObjectError{Key: key, Op: "apply", Reason: err.Error() + "; correct it", terminal: true}
+	}
+	return e, nil
 }
 
 func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, opts ApplyOptions) (*item, error) {
@@ -220,14 +230,14 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, opts A
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
-	body, err := intent.MarshalJSON()
+	body, err := json.Marshal(intent.Object)
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: "it cannot be encoded as JSON", Err: err, terminal: true}
 	}
 	entry.Intent = intentDigest(body, a.manager)
 	it := &item{intent: intent, body: body, entry: entry, change: Change{Key: entry.Key}}
-	it.prev, it.known = opts.Previous.Lookup(entry.Key)
-	it.known = it.known && it.prev.UID != ""
+	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
+	it.known = it.listed && it.prev.UID != ""
 	return it, nil
 }
 
@@ -251,7 +261,7 @@ func checkShape(objs []*unstructured.Unstructured) error {
 			key = gc.Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
 			switch {
 			case gvk.Version == "":
-				reason = "it has no apiVersion"
+				reason = "it has no apiVersion, or a malformed one"
 			case gvk.Kind == "":
 				reason = "it has no kind"
 			case key.Name == "" && obj.GetGenerateName() != "":

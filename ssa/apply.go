@@ -3,6 +3,7 @@ package ssa
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +18,9 @@ const (
 	definitionDelay    = 20 * time.Millisecond
 	definitionMaxDelay = time.Second
 	definitionTimeout  = 30 * time.Second
+	// An object that does not fit its schema may be ahead of its definition, which
+	// was changed with it, or wrong. Within this time the server has caught up.
+	schemaTimeout = 5 * time.Second
 )
 
 func (a *Applier) options() kube.ApplyOptions {
@@ -34,8 +38,19 @@ func (a *Applier) applyItem(ctx context.Context, it *item) {
 	}
 	if err != nil {
 		it.change.Action = Failed
-		it.change.Err = a.explain(it, err)
+		it.change.Err = a.explain(ctx, it, err)
+		it.uncertain = !refused(err)
 	}
+	if kube.TypeNotServed(err) {
+		a.mapper.forget(it.entry.GVK()) // its definition may come back in another shape
+	}
+}
+
+// refused tells an answer that says no from an answer that was lost, or that
+// leaves open what happened.
+func refused(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && !kube.Transient(err)
 }
 
 // send applies an object in one request.
@@ -47,12 +62,12 @@ func (a *Applier) send(ctx context.Context, it *item) error {
 	switch {
 	case res.Created:
 		it.change.Action = Created
-		it.change.Recreated = it.known
 	case it.known && it.prev.UID == res.Meta.UID && it.prev.ResourceVersion == res.Meta.ResourceVersion:
 		it.change.Action = Unchanged
 	default:
 		it.change.Action = Configured
 	}
+	it.change.Recreated = it.known && it.prev.UID != res.Meta.UID
 	return a.accept(it, res)
 }
 
@@ -70,10 +85,10 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
-	it.change.Recreated = before.GetUID() != it.prev.UID
+	it.change.Recreated = it.prev.UID != res.Meta.UID
 	switch {
 	case res.Created:
-		it.change.Action, it.change.Recreated = Created, true
+		it.change.Action = Created
 	case before.GetResourceVersion() == res.Meta.ResourceVersion:
 		it.change.Action = Unchanged
 	default:
@@ -85,41 +100,40 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 
 type patchFunc func(context.Context, kube.Target, []byte, kube.ApplyOptions) (kube.Applied, error)
 
-// patch sends an object, again and again where its definition came with the same set.
+// patch sends an object, and again as long as the server has not taken up the
+// definition that came with the same set.
 func (a *Applier) patch(ctx context.Context, it *item, send patchFunc) (kube.Applied, error) {
-	res, err := send(ctx, it.target(), it.body, a.options())
-	if err == nil || !it.ownDefinition() {
-		return res, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, definitionTimeout)
-	defer cancel()
-	for delay := definitionDelay; err != nil && notYetDefined(err); delay = min(2*delay, definitionMaxDelay) {
+	start := time.Now()
+	for delay := definitionDelay; ; delay = min(2*delay, definitionMaxDelay) {
+		res, err := send(ctx, it.target(), it.body, a.options())
+		if err == nil || time.Since(start) > it.patience(err) {
+			return res, err
+		}
 		select {
 		case <-ctx.Done():
-			return res, err
+			return res, ctx.Err()
 		case <-time.After(delay):
 		}
-		var again error
-		if res, again = send(ctx, it.target(), it.body, a.options()); !errors.Is(again, context.DeadlineExceeded) {
-			err = again
-		}
 	}
-	return res, err
 }
 
-func (it *item) ownDefinition() bool {
+// patience is how long an object is sent again after an error. A wrong object
+// must not cost time whenever its definition happens to be in the set as well:
+// only one that was just written can be behind.
+func (it *item) patience(err error) time.Duration {
 	for _, need := range it.needs {
-		if need.entry.GVK().GroupKind() == crdKind {
-			return true
+		if need.entry.GVK().GroupKind() != crdKind {
+			continue
+		}
+		written := need.change.Action == Created || need.change.Action == Configured
+		switch {
+		case kube.TypeNotServed(err):
+			return definitionTimeout
+		case isSchemaError(err) && written:
+			return schemaTimeout
 		}
 	}
-	return false
-}
-
-// notYetDefined recognises the answers of a server that has not taken up a new or
-// changed definition yet.
-func notYetDefined(err error) bool {
-	return kube.TypeNotServed(err) || isSchemaError(err)
+	return 0
 }
 
 // accept records what the server answered.
@@ -128,6 +142,9 @@ func (a *Applier) accept(it *item, res kube.Applied) error {
 	it.entry.UID, it.entry.ResourceVersion, it.entry.Generation = m.UID, m.ResourceVersion, m.Generation
 	it.entry.Owned = ownedDigest(m, a.manager)
 	it.change.Warnings = res.Warnings
+	if isSecret(it.entry.Key) && len(res.Warnings) > 0 {
+		it.change.Warnings = []string{fmt.Sprintf("%d from the server (%s)", len(res.Warnings), kube.Withheld)}
+	}
 	if m.DeletionTimestamp != nil {
 		return &deletingError{meta: m}
 	}

@@ -42,7 +42,8 @@
 // custom resources can be in one set.
 //
 // Drift is reported with field, old and new value, and the manager who wrote it.
-// Values of Secrets are in no error, no result and no event.
+// Values of Secrets are in no result and in no error, nor in any error that it
+// wraps. Nothing is logged.
 //
 // Apply takes fields over from other managers (force). It never deletes anything.
 //
@@ -50,10 +51,15 @@
 //
 // Metadata cannot show everything. Not seen, until the object is changed or
 // ApplyOptions.Full asks for every one: a field that vanished without a write,
-// because a definition was replaced by one that prunes it; a value that others put
+// because somebody outside the set replaced its definition by one that prunes it;
+// a value that others put
 // under a map that we own as empty; and what a lossy conversion between two
 // versions of a custom resource destroyed. Run with Full once in a while, such as
 // every hour.
+//
+// Quantities are sent as they are written. Where another manager applies the same
+// object as well, a spelling that the server changes (1000m for 1) makes each
+// apply that is sent a write.
 //
 // Two appliers with one field manager on one object do not see each other's
 // changes of the same second. Give each its own Manager.
@@ -66,7 +72,8 @@
 //
 // The objects of a set come from outside. They cannot make Apply touch an object
 // that they do not name, delete anything, or put another set's owner label on an
-// object: the label is Apply's own. What they may create is up to the rights of
+// object: the label is Apply's own. Definitions in a set cannot change how the
+// types of Kubernetes itself are addressed or ordered. What they may create is up to the rights of
 // the identity in the rest.Config; give it no more than the set needs. The API
 // server is trusted.
 package ssa

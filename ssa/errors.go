@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitopskit/gitopskit/gc"
 	"github.com/gitopskit/gitopskit/internal/kube"
@@ -18,7 +19,7 @@ type ObjectError struct {
 	Key    gc.Key
 	Op     string // "apply" or "skip"
 	Reason string // for people; never holds a value of a Secret
-	Err    error  // the cause, if there is one. That of a Secret may quote its values: do not print it.
+	Err    error  // the cause, if there is one; in place of a Secret's, one that quotes nothing
 
 	terminal bool
 }
@@ -108,7 +109,10 @@ func (e *ApplyError) Terminal() bool {
 	failed := false
 	for _, c := range e.Failed {
 		if c.Action != Failed {
-			continue
+			if errors.Unwrap(c.Err) != nil {
+				return false // it was not its turn before the end
+			}
+			continue // it waits for one that failed
 		}
 		var t interface{ Terminal() bool }
 		if !errors.As(c.Err, &t) || !t.Terminal() {
@@ -143,7 +147,7 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	return fmt.Sprintf("the API server at %s cannot be reached: %s; check that it runs and that the address is right",
-		e.Server, kube.Explain(e.Err, false))
+		e.Server, kube.Explain(e.Err))
 }
 
 // Unwrap returns the network error.
@@ -156,7 +160,7 @@ type DiscoveryError struct {
 }
 
 func (e *DiscoveryError) Error() string {
-	return fmt.Sprintf("ask the API server for the types of %s: %s", e.GroupVersion, kube.Explain(e.Err, false))
+	return fmt.Sprintf("ask the API server for the types of %s: %s", e.GroupVersion, kube.Explain(e.Err))
 }
 
 // Unwrap returns the server's error.
@@ -173,7 +177,7 @@ func asUnreachable(err error) error {
 func isSecret(k gc.Key) bool { return k.Group == "" && k.Kind == "Secret" }
 
 // explain turns the failure of one object into an error for people.
-func (a *Applier) explain(it *item, err error) error {
+func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 	e := &ObjectError{Key: it.entry.Key, Op: "apply", Err: err}
 	var deleting *deletingError
 	switch {
@@ -183,15 +187,18 @@ func (a *Applier) explain(it *item, err error) error {
 			e.Reason += "; finalizers hold it: " + strings.Join(f, ", ")
 		}
 		return e
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		e.Reason = "it was not finished in time: " + err.Error()
+	case ctx.Err() != nil:
+		e.Reason = "the apply was ended before the answer came, and may have been carried out: " + kube.Explain(err)
 		return e
 	case kube.Unreachable(err):
 		e.Err = &UnreachableError{Server: a.client.Host(), Err: err}
 		e.Reason = e.Err.Error()
 		return e
 	}
-	e.Reason = kube.Explain(err, isSecret(it.entry.Key)) + remedy(err)
+	if isSecret(it.entry.Key) {
+		e.Err = kube.Redact(err)
+	}
+	e.Reason = kube.Explain(e.Err) + remedy(err)
 	e.terminal = isTerminal(err)
 	return e
 }
@@ -202,15 +209,25 @@ func remedy(err error) string {
 		return "; the type is not served (any more): install its CustomResourceDefinition"
 	case missingNamespace(err):
 		return "; create the namespace first, or put it into the set"
+	case apierrors.HasStatusCause(err, namespaceTerminating):
+		return "; apply again when the namespace is gone"
 	case apierrors.IsForbidden(err):
 		return "; the identity lacks a right, or an admission rule refused it"
 	case immutable(err):
 		return "; the field cannot be changed: delete the object first, or keep the old value"
+	case tooLarge(err):
+		return "; make the object smaller"
+	case apierrors.IsMethodNotSupported(err):
+		return "; objects of this type cannot be applied: remove it from the set"
 	case isTerminal(err):
 		return "; correct the manifest"
 	}
 	return ""
 }
+
+// namespaceTerminating is the cause that the server names (corev1's constant,
+// without the cost of that package).
+const namespaceTerminating metav1.CauseType = "NamespaceTerminating"
 
 func missingNamespace(err error) bool {
 	var status apierrors.APIStatus
@@ -224,7 +241,16 @@ func immutable(err error) bool {
 }
 
 func isTerminal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || isSchemaError(err)
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || isSchemaError(err) ||
+		apierrors.IsMethodNotSupported(err) || tooLarge(err)
+}
+
+// tooLarge recognises an object that the server or its storage has no room for.
+// The latter is reported as an internal error.
+func tooLarge(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsRequestEntityTooLargeError(err) || errors.As(err, &status) &&
+		status.Status().Code == http.StatusInternalServerError && strings.Contains(status.Status().Message, "etcdserver: request is too large")
 }
 
 // isSchemaError recognises an object that does not fit its type's schema, which

@@ -3,6 +3,8 @@ package ssa
 import (
 	"context"
 	"errors"
+	"maps"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,20 +40,17 @@ func newMapper(c *kube.Client) *mapper {
 
 // forSet returns the kinds of a set. Those that the server does not know are absent.
 func (m *mapper) forSet(ctx context.Context, objs []*unstructured.Unstructured) (kindMap, error) {
-	out := kindMap{}
+	out, defined := kindMap{}, kindMap{}
 	for _, obj := range objs {
-		for gvk, k := range definedBy(obj) {
-			out[gvk] = k
-		}
+		maps.Copy(defined, definedBy(obj))
 	}
 	missing := map[schema.GroupVersion]bool{}
 	m.mu.Lock()
 	for _, obj := range objs {
 		gvk := obj.GroupVersionKind()
-		if _, ok := out[gvk]; ok {
-			continue
-		}
-		if k, ok := m.kinds[gvk]; ok {
+		if k, ok := defined[gvk]; ok && !strings.HasSuffix(gvk.Group, ".k8s.io") {
+			out[gvk] = k
+		} else if k, ok := m.kinds[gvk]; ok {
 			out[gvk] = k
 		} else {
 			missing[gvk.GroupVersion()] = true
@@ -59,12 +58,21 @@ func (m *mapper) forSet(ctx context.Context, objs []*unstructured.Unstructured) 
 	}
 	m.mu.Unlock()
 	found, err := m.discover(ctx, missing)
-	for gvk, k := range found {
-		if _, ok := out[gvk]; !ok {
-			out[gvk] = k
+	for _, kinds := range []kindMap{found, defined} {
+		for gvk, k := range kinds {
+			if _, ok := out[gvk]; !ok {
+				out[gvk] = k
+			}
 		}
 	}
 	return out, err
+}
+
+// forget makes the next set that uses a kind ask for it again.
+func (m *mapper) forget(gvk schema.GroupVersionKind) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.kinds, gvk)
 }
 
 func (m *mapper) discover(ctx context.Context, gvs map[schema.GroupVersion]bool) (kindMap, error) {
@@ -111,13 +119,7 @@ func (m *mapper) fail(gv schema.GroupVersion, err error) error {
 func served(gv schema.GroupVersion, list *metav1.APIResourceList) kindMap {
 	out := kindMap{}
 	for _, r := range list.APIResources {
-		for i := range r.Name {
-			if r.Name[i] == '/' { // a subresource
-				r.Kind = ""
-				break
-			}
-		}
-		if r.Kind != "" {
+		if subresource := strings.Contains(r.Name, "/"); !subresource {
 			out[gv.WithKind(r.Kind)] = kind{resource: r.Name, namespaced: r.Namespaced}
 		}
 	}
@@ -125,17 +127,22 @@ func served(gv schema.GroupVersion, list *metav1.APIResourceList) kindMap {
 }
 
 // definedBy returns the types that an object defines, if it is a
-// CustomResourceDefinition.
+// CustomResourceDefinition. A definition cannot redefine what Kubernetes brings
+// itself: its own groups have no dot in their names, or end in .k8s.io, and of
+// the latter forSet asks the server first.
 func definedBy(obj *unstructured.Unstructured) kindMap {
 	if obj.GroupVersionKind().GroupKind() != crdKind {
 		return nil
 	}
-	str := func(path ...string) string {
-		s, _, _ := unstructured.NestedString(obj.Object, path...)
-		return s
+	spec, _ := obj.Object["spec"].(map[string]any)
+	names, _ := spec["names"].(map[string]any)
+	group, _ := spec["group"].(string)
+	name, _ := names["kind"].(string)
+	plural, _ := names["plural"].(string)
+	versions, _ := spec["versions"].([]any)
+	if !strings.Contains(group, ".") || group == crdKind.Group {
+		return nil
 	}
-	group, name, plural := str("spec", "group"), str("spec", "names", "kind"), str("spec", "names", "plural")
-	versions, _, _ := unstructured.NestedSlice(obj.Object, "spec", "versions")
 	out := kindMap{}
 	for _, v := range versions {
 		version, _ := v.(map[string]any)
@@ -143,8 +150,7 @@ func definedBy(obj *unstructured.Unstructured) kindMap {
 			continue
 		}
 		v, _ := version["name"].(string)
-		out[schema.GroupVersionKind{Group: group, Version: v, Kind: name}] =
-			kind{resource: plural, namespaced: str("spec", "scope") == "Namespaced"}
+		out[schema.GroupVersionKind{Group: group, Version: v, Kind: name}] = kind{resource: plural, namespaced: spec["scope"] == "Namespaced"}
 	}
 	return out
 }

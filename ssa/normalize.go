@@ -3,8 +3,11 @@ package ssa
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -22,35 +25,63 @@ var serverFields = [...]string{
 // without nulls, which the server drops and applies again; without status, which
 // is not ours; and with a Secret's stringData as data, because the server records
 // ownership of the former and changes happen to the latter.
+//
+// Only what is changed is copied. The rest is shared with the object, and read.
 func normalize(obj *unstructured.Unstructured, key gc.Key, owner string) (*unstructured.Unstructured, error) {
-	u := &unstructured.Unstructured{Object: dropNulls(obj.DeepCopy().Object)}
+	nulls, err := inspect(obj.Object)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "."))
+	}
+	u := &unstructured.Unstructured{Object: maps.Clone(obj.Object)}
+	if nulls {
+		u.Object, _ = dropNulls(obj.Object).(map[string]any)
+	}
 	delete(u.Object, "status")
-	if md, ok := u.Object["metadata"].(map[string]any); ok {
-		for _, f := range serverFields {
-			delete(md, f)
-		}
-	}
-	if key.Namespace == "" {
-		unstructured.RemoveNestedField(u.Object, "metadata", "namespace")
-	} else {
-		u.SetNamespace(key.Namespace)
-	}
-	if err := normalizeKind(u, key); err != nil {
+	md, _ := u.Object["metadata"].(map[string]any)
+	if md, err = normalizeMetadata(md, key, owner); err != nil {
 		return nil, err
 	}
-	labels, _, err := unstructured.NestedStringMap(u.Object, "metadata", "labels")
+	u.Object["metadata"] = md
+	return u, normalizeKind(u, key)
+}
+
+func normalizeMetadata(md map[string]any, key gc.Key, owner string) (map[string]any, error) {
+	md = maps.Clone(md)
+	for _, f := range serverFields {
+		delete(md, f)
+	}
+	delete(md, "namespace")
+	if key.Namespace != "" {
+		md["namespace"] = key.Namespace
+	}
+	labels, err := stringMap(md, "labels")
 	if err != nil {
-		return nil, errors.New("metadata.labels must map strings to strings; quote numbers and booleans")
-	}
-	if _, _, err := unstructured.NestedStringMap(u.Object, "metadata", "annotations"); err != nil {
-		return nil, errors.New("metadata.annotations must map strings to strings; quote numbers and booleans")
-	}
-	if labels == nil {
-		labels = map[string]string{}
+		return nil, err
 	}
 	labels[gc.OwnerLabel] = owner
-	u.SetLabels(labels)
-	return u, nil
+	md["labels"] = labels
+	annotations, err := stringMap(md, "annotations")
+	if len(annotations) == 0 {
+		delete(md, "annotations")
+	}
+	return md, err
+}
+
+// stringMap copies labels or annotations.
+func stringMap(md map[string]any, field string) (map[string]any, error) {
+	fault := fmt.Errorf("metadata.%s must map strings to strings; quote numbers and booleans", field)
+	m, ok := md[field].(map[string]any)
+	if !ok && md[field] != nil {
+		return nil, fault
+	}
+	out := make(map[string]any, len(m)+1)
+	for k, v := range m {
+		if _, ok := v.(string); !ok {
+			return nil, fault
+		}
+		out[k] = v
+	}
+	return out, nil
 }
 
 func normalizeKind(u *unstructured.Unstructured, key gc.Key) error {
@@ -59,11 +90,17 @@ func normalizeKind(u *unstructured.Unstructured, key gc.Key) error {
 		return foldStringData(u)
 	case key.Group == "networking.k8s.io" && key.Kind == "NetworkPolicy":
 		// An empty list means the same as none, and is written again by every apply.
+		spec, ok := u.Object["spec"].(map[string]any)
+		if !ok {
+			return nil
+		}
+		spec = maps.Clone(spec)
 		for _, f := range []string{"ingress", "egress"} {
-			if rules, ok, _ := unstructured.NestedSlice(u.Object, "spec", f); ok && len(rules) == 0 {
-				unstructured.RemoveNestedField(u.Object, "spec", f)
+			if rules, ok := spec[f].([]any); ok && len(rules) == 0 {
+				delete(spec, f)
 			}
 		}
+		u.Object["spec"] = spec
 	}
 	return nil
 }
@@ -77,10 +114,12 @@ func foldStringData(u *unstructured.Unstructured) error {
 	if !ok {
 		return errors.New("stringData must map strings to strings")
 	}
-	data, ok := u.Object["data"].(map[string]any)
-	if !ok {
-		data = map[string]any{}
+	old, ok := u.Object["data"].(map[string]any)
+	if !ok && u.Object["data"] != nil {
+		return errors.New("data must map strings to base64 strings")
 	}
+	data := make(map[string]any, len(old)+len(values))
+	maps.Copy(data, old)
 	for k, v := range values {
 		s, ok := v.(string)
 		if !ok {
@@ -93,26 +132,55 @@ func foldStringData(u *unstructured.Unstructured) error {
 	return nil
 }
 
-func dropNulls(m map[string]any) map[string]any {
-	for k, v := range m {
-		if v == nil {
-			delete(m, k)
-			continue
-		}
-		dropNullsIn(v)
-	}
-	return m
-}
-
-func dropNullsIn(v any) {
+// inspect reports whether a value holds nulls at any depth. What JSON does not
+// have is an error: objects that were built in Go, and not decoded, may hold it.
+func inspect(v any) (nulls bool, err error) {
 	switch v := v.(type) {
+	case nil:
+		return true, nil
+	case string, bool, int64, float64, int, int32, json.Number:
+		return false, nil
 	case map[string]any:
-		dropNulls(v)
+		for k, e := range v {
+			null, err := inspect(e)
+			if err != nil {
+				return false, fmt.Errorf(".%s%w", k, err)
+			}
+			nulls = nulls || null
+		}
+		return nulls, nil
 	case []any:
 		for _, e := range v {
-			dropNullsIn(e)
+			null, err := inspect(e)
+			if err != nil {
+				return false, fmt.Errorf("[]%w", err)
+			}
+			nulls = nulls || null
 		}
+		return nulls, nil
 	}
+	return false, fmt.Errorf(" holds a Go %T; use map[string]any, []any, string, bool, int64 and float64 alone", v)
+}
+
+// dropNulls copies a value without the fields that are null.
+func dropNulls(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			if e != nil {
+				out[k] = dropNulls(e)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, 0, len(v))
+		for _, e := range v {
+			out = append(out, dropNulls(e))
+		}
+		return out
+	}
+	return v
 }
 
 // intentDigest identifies what is sent and by whom. 128 bits are enough to tell

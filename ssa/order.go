@@ -119,7 +119,7 @@ func (r *runner) next(limit int) *item {
 // start begins an object's work, or reports that there is none to do.
 func (r *runner) start(it *item) (done bool) {
 	switch {
-	case it.done:
+	case it.done && !it.redefined():
 		return true
 	case r.ctx.Err() != nil:
 		it.skip("the apply was ended before its turn", context.Cause(r.ctx))
@@ -139,6 +139,17 @@ func (r *runner) start(it *item) (done bool) {
 		r.do(r.ctx, it)
 		r.finished <- it
 	}()
+	return false
+}
+
+// redefined reports that the set just changed the object's definition: what was
+// unchanged until then may have lost fields to the new one, without a write.
+func (it *item) redefined() bool {
+	for _, need := range it.needs {
+		if need.entry.GVK().GroupKind() == crdKind && need.change.Action == Configured {
+			return true
+		}
+	}
 	return false
 }
 

@@ -12,7 +12,7 @@ type Action string
 // What Apply did with an object.
 const (
 	Created    Action = "created"    // it did not exist
-	Configured Action = "configured" // it existed, and the server changed it
+	Configured Action = "configured" // it existed, and was changed; also where nobody knows, for want of a record
 	Unchanged  Action = "unchanged"  // nothing was written
 	Skipped    Action = "skipped"    // not tried, because of what Err says
 	Failed     Action = "failed"     // tried and refused; Err says why
@@ -22,7 +22,8 @@ const (
 type Change struct {
 	Key    gc.Key
 	Action Action
-	// Recreated says that somebody had deleted the object since the last Apply.
+	// Recreated says that somebody had deleted the object since the last Apply:
+	// it is another one of the same name.
 	Recreated bool
 	// Drift lists what others had changed since the last Apply, and what Apply
 	// corrected.
@@ -71,8 +72,8 @@ func show(v any) string {
 type Result struct {
 	// Changes has one element for each object, in the order they were given.
 	Changes []Change
-	// Entries is the inventory of what exists now: what was applied, and what was
-	// applied before and could not be applied this time.
+	// Entries is the inventory of the set's objects: what was applied, and what was
+	// in the inventory before or may exist although its apply failed.
 	Entries gc.Inventory
 }
 
@@ -101,7 +102,7 @@ func (s *set) result() (*Result, error) {
 			entries = append(entries, it.afterFailure())
 		case Skipped:
 			failed = append(failed, it.change)
-			if it.known {
+			if it.listed {
 				entries = append(entries, it.prev)
 			}
 		default:
@@ -117,11 +118,15 @@ func (s *set) result() (*Result, error) {
 
 // afterFailure keeps an object on record whose apply failed: it may have been
 // carried out all the same, when only the answer was lost. Without an intent and
-// a version it is not taken for unchanged the next time.
+// a version it is not taken for unchanged the next time. Without a UID, that of
+// an object which the lost apply may have made anew is not taken for a stranger's.
 func (it *item) afterFailure() gc.Entry {
 	e := it.prev
-	if !it.known {
+	if !it.known || it.entry.UID != "" {
 		e = it.entry
+	}
+	if it.uncertain {
+		e.UID = ""
 	}
 	e.Intent, e.ResourceVersion = "", ""
 	return e

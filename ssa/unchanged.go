@@ -116,13 +116,14 @@ func unchanged(it *item, m *metav1.PartialObjectMetadata, manager string) bool {
 	switch {
 	case m.UID != it.prev.UID || m.DeletionTimestamp != nil:
 		return false
-	case m.ResourceVersion == it.prev.ResourceVersion:
+	case m.ResourceVersion == it.prev.ResourceVersion && m.ResourceVersion != "":
 		return true
 	case !movingGeneration(it.entry.Key, it.prev) || m.Generation != it.prev.Generation:
 		return false
 	}
 	return ownedDigest(m, manager) == it.prev.Owned && it.prev.Owned != "" &&
-		holds(m.Labels, it.intent.GetLabels()) && holds(m.Annotations, it.intent.GetAnnotations())
+		holds(m.Labels, it.intent.GetLabels()) && holds(m.Annotations, it.intent.GetAnnotations()) &&
+		inOrder(m.Finalizers, it.intent.GetFinalizers()) && inOrder(names(m.OwnerReferences), names(it.intent.GetOwnerReferences()))
 }
 
 // movingGeneration tells the kinds whose generation follows their content from
@@ -138,6 +139,26 @@ func holds(live, want map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// inOrder reports whether live holds all of want, in that order: neither the
+// generation nor managedFields follows the order of finalizers and owners.
+func inOrder[T comparable](live, want []T) bool {
+	for _, l := range live {
+		if len(want) > 0 && l == want[0] {
+			want = want[1:]
+		}
+	}
+	return len(want) == 0
+}
+
+// names makes owner references comparable by what they refer to.
+func names(refs []metav1.OwnerReference) []metav1.OwnerReference {
+	out := make([]metav1.OwnerReference, 0, len(refs))
+	for _, r := range refs {
+		out = append(out, metav1.OwnerReference{APIVersion: r.APIVersion, Kind: r.Kind, Name: r.Name, UID: r.UID})
+	}
+	return out
 }
 
 // ownedDigest identifies our entry in managedFields: the version it was written

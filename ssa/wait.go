@@ -73,6 +73,7 @@ func (a *Applier) Wait(ctx context.Context, entries gc.Inventory, opts WaitOptio
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultWaitTimeout
 	}
+	start := time.Now()
 	waitCtx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 
@@ -98,15 +99,10 @@ func (a *Applier) Wait(ctx context.Context, entries gc.Inventory, opts WaitOptio
 	if u := asUnreachable(err); u != nil {
 		return health, u
 	}
-	return health, &HealthError{Objects: board.unready(entries), Total: len(entries), Timeout: opts.Timeout, Err: causeOf(ctx, err)}
-}
-
-// causeOf prefers the caller's own cancellation over what it made fail.
-func causeOf(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if ctx.Err() != nil { // the caller's own end comes before what it made fail
+		err, opts.Timeout = context.Cause(ctx), time.Since(start).Round(time.Millisecond)
 	}
-	return err
+	return health, &HealthError{Objects: board.unready(entries), Total: len(entries), Timeout: opts.Timeout, Err: err}
 }
 
 var errBroken = errors.New("an object failed")
@@ -121,24 +117,22 @@ func (a *Applier) waitPlace(ctx context.Context, p place, entries []gc.Entry, ow
 	if len(entries) == 1 {
 		opts = metav1.ListOptions{FieldSelector: "metadata.name=" + entries[0].Name}
 	}
-	var outage time.Time
+	reached := time.Now() // when a watch last stood
 	for {
-		done, err := a.follow(ctx, ri, opts, entries, b)
+		done, err := a.follow(ctx, ri, opts, entries, b, &reached)
 		switch {
 		case done || errors.Is(err, errBroken):
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
-			outage = time.Time{} // the watch ended in good order: list again
-			continue
-		case !kube.Unreachable(err) && !apierrors.IsServiceUnavailable(err) && !apierrors.IsTooManyRequests(err):
-			return &ObjectError{Key: entries[0].Key, Op: "watch", Reason: kube.Explain(err, false) + "; waiting needs the rights to list and watch " + p.gvr.Resource, Err: err}
-		case outage.IsZero():
-			outage = time.Now()
-		case time.Since(outage) > outageGrace:
+			// The watch ended in good order: list again.
+		case !kube.Transient(err):
+			return &ObjectError{Key: entries[0].Key, Op: "watch", Reason: kube.Explain(err) + "; waiting needs the rights to list and watch " + p.gvr.Resource, Err: err}
+		case time.Since(reached) > outageGrace:
 			return &UnreachableError{Server: a.client.Host(), Err: err}
 		}
+		// Even after an end in good order: a proxy may end each watch at once.
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -148,7 +142,8 @@ func (a *Applier) waitPlace(ctx context.Context, p place, entries []gc.Entry, ow
 }
 
 // follow lists the objects and watches from there until all are current.
-func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts metav1.ListOptions, entries []gc.Entry, b *board) (bool, error) {
+func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts metav1.ListOptions, entries []gc.Entry,
+	b *board, reached *time.Time) (bool, error) {
 	list, err := ri.List(ctx, opts)
 	if err != nil {
 		return false, err
@@ -158,13 +153,14 @@ func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts
 		live[list.Items[i].GetName()] = &list.Items[i]
 	}
 	waiting := map[string]gc.Key{}
+	var broken error
 	for _, e := range entries {
 		if err := b.judge(e.Key, live[e.Name], waiting); err != nil {
-			return false, err
+			broken = err // and see what the others are, for a complete report
 		}
 	}
-	if len(waiting) == 0 {
-		return true, nil
+	if len(waiting) == 0 || broken != nil {
+		return broken == nil, broken
 	}
 	names := make(map[string]gc.Key, len(entries))
 	for _, e := range entries {
@@ -175,6 +171,7 @@ func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts
 	if err != nil {
 		return false, err
 	}
+	defer func() { *reached = time.Now() }()
 	defer w.Stop()
 	for ev := range w.ResultChan() {
 		if ev.Type == watch.Error {
@@ -293,10 +290,10 @@ func passive(k gc.Key) bool {
 
 // HealthError says which objects are not ready.
 type HealthError struct {
-	Objects []Health // those that are not Current, in the order of their keys
-	Total   int      // objects waited for
-	Timeout time.Duration
-	Err     error // what ended the wait
+	Objects []Health      // those that are not Current, in the order of their keys
+	Total   int           // objects waited for
+	Timeout time.Duration // how long was waited, where time ran out
+	Err     error         // what ended the wait
 }
 
 func (e *HealthError) Error() string {

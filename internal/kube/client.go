@@ -5,10 +5,13 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalversionscheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -41,9 +44,12 @@ func New(cfg *rest.Config) (*Client, error) {
 	if cfg.QPS == 0 && cfg.RateLimiter == nil {
 		cfg.QPS = -1
 	}
+	if cfg.WarningHandler == nil && cfg.WarningHandlerWithContext == nil {
+		cfg.WarningHandler = rest.NoWarnings{} // the default logs them, and some quote values
+	}
 	httpClient, err := rest.HTTPClientFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+		return nil, fmt.Errorf("connect to %s: %w", hostOf(cfg), err)
 	}
 	return newWithHTTP(cfg, httpClient)
 }
@@ -51,20 +57,33 @@ func New(cfg *rest.Config) (*Client, error) {
 func newWithHTTP(cfg *rest.Config, httpClient *http.Client) (*Client, error) {
 	dyn, err := dynamic.NewForConfigAndClient(cfg, httpClient)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+		return nil, fmt.Errorf("connect to %s: %w", hostOf(cfg), err)
 	}
 	md, err := metadata.NewForConfigAndClient(cfg, httpClient)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+		return nil, fmt.Errorf("connect to %s: %w", hostOf(cfg), err)
 	}
 	raw := metadata.ConfigFor(cfg)
 	raw.GroupVersion = &schema.GroupVersion{}
 	raw.NegotiatedSerializer = metainternalversionscheme.Codecs.WithoutConversion()
 	rc, err := rest.UnversionedRESTClientForConfigAndClient(raw, httpClient)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+		return nil, fmt.Errorf("connect to %s: %w", hostOf(cfg), err)
 	}
-	return &Client{Dynamic: dyn, Metadata: md, rest: rc, host: cfg.Host}, nil
+	return &Client{Dynamic: dyn, Metadata: md, rest: rc, host: hostOf(cfg)}, nil
+}
+
+// hostOf is the address without the credentials that it may hold.
+func hostOf(cfg *rest.Config) string {
+	u, err := url.Parse(cfg.Host)
+	if err != nil {
+		return "the configured address"
+	}
+	if u.User != nil {
+		u.User = nil
+		return u.String()
+	}
+	return cfg.Host
 }
 
 // Host is the API server's address, for messages.
@@ -74,6 +93,23 @@ func (c *Client) Host() string { return c.host }
 type Target struct {
 	schema.GroupVersionResource
 	Namespace, Name string
+}
+
+// Check refuses what would address something else: requests are sent to a path
+// that is joined from these names, and a name such as ".." or "a/b" changes it.
+func (t Target) Check() error {
+	for _, part := range []struct{ what, text string }{
+		{"API group", t.Group}, {"API version", t.Version}, {"resource", t.Resource},
+		{"namespace", t.Namespace}, {"name", t.Name},
+	} {
+		if why := rest.IsValidPathSegmentName(part.text); len(why) > 0 {
+			return fmt.Errorf("its %s %q cannot be part of a URL: it %s", part.what, part.text, why[0])
+		}
+	}
+	if t.Version == "" || t.Resource == "" || t.Name == "" {
+		return errors.New("its API version, resource or name is empty")
+	}
+	return nil
 }
 
 func (t Target) path() []string {
@@ -108,6 +144,9 @@ type Applied struct {
 
 // Apply sends body (JSON) by server-side apply and asks for metadata alone.
 func (c *Client) Apply(ctx context.Context, t Target, body []byte, o ApplyOptions) (Applied, error) {
+	if err := t.Check(); err != nil {
+		return Applied{}, err
+	}
 	res := c.apply(t, body, o).SetHeader("Accept", acceptMetadata).Do(ctx)
 	out := answer(res)
 	out.Meta = &metav1.PartialObjectMetadata{}
@@ -119,6 +158,9 @@ func (c *Client) Apply(ctx context.Context, t Target, body []byte, o ApplyOption
 
 // ApplyFull is Apply, answered with the whole object.
 func (c *Client) ApplyFull(ctx context.Context, t Target, body []byte, o ApplyOptions) (Applied, error) {
+	if err := t.Check(); err != nil {
+		return Applied{}, err
+	}
 	res := c.apply(t, body, o).SetHeader("Accept", "application/json").Do(ctx)
 	out := answer(res)
 	// Get the error first: it is decoded from the body, which Raw would return as it is.
@@ -175,11 +217,17 @@ func Metadata(u *unstructured.Unstructured) *metav1.PartialObjectMetadata {
 
 // GetMetadata reads one object's metadata.
 func (c *Client) GetMetadata(ctx context.Context, t Target) (*metav1.PartialObjectMetadata, error) {
+	if err := t.Check(); err != nil {
+		return nil, err
+	}
 	return c.Metadata.Resource(t.GroupVersionResource).Namespace(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 }
 
 // Get reads one whole object.
 func (c *Client) Get(ctx context.Context, t Target) (*unstructured.Unstructured, error) {
+	if err := t.Check(); err != nil {
+		return nil, err
+	}
 	return c.Dynamic.Resource(t.GroupVersionResource).Namespace(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
 }
 
@@ -206,6 +254,9 @@ func (c *Client) ListMetadata(ctx context.Context, gvr schema.GroupVersionResour
 // Delete deletes one object if it still is the version that was looked at. done
 // says that the object is gone already: no finalizer holds it.
 func (c *Client) Delete(ctx context.Context, t Target, o metav1.DeleteOptions) (done bool, err error) {
+	if err := t.Check(); err != nil {
+		return false, err
+	}
 	body, err := deleteBody(o)
 	if err != nil {
 		return false, err
@@ -224,6 +275,24 @@ func (c *Client) Delete(ctx context.Context, t Target, o metav1.DeleteOptions) (
 	}
 	_, gone := obj.(*metav1.Status)
 	return gone, nil
+}
+
+// Versions reads which versions of a group the server serves: none if it does
+// not know the group.
+func (c *Client) Versions(ctx context.Context, group string) ([]string, error) {
+	if group == "" {
+		return []string{"v1"}, nil
+	}
+	var served metav1.APIGroup
+	err := c.rest.Get().AbsPath("apis", group).SetHeader("Accept", "application/json").Do(ctx).Into(&served)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	versions := make([]string, 0, len(served.Versions))
+	for _, v := range served.Versions {
+		versions = append(versions, v.Version)
+	}
+	return versions, err
 }
 
 // Resources reads what the server serves under one group and version.

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 func deleteBody(o metav1.DeleteOptions) ([]byte, error) {
@@ -44,15 +47,33 @@ func Unreachable(err error) bool {
 	return errors.As(err, &netErr) || errors.As(err, &urlErr)
 }
 
-// Explain is the error for people: the server's own message, or the network's
-// reason without method and URL. For a Secret it names the fields that were
-// refused and leaves out every text that may quote a value.
-func Explain(err error, secret bool) string {
-	if secret {
-		return explainSecret(err)
+// Transient reports what passes by itself: no server answered (in time), or one
+// that is starting, overloaded or in trouble. It means nothing once the caller's
+// own context has ended.
+func Transient(err error) bool {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		code := status.Status().Code
+		return code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
 	}
+	return Unreachable(err) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// maxReason bounds a server's message in an error: a webhook may say anything.
+const maxReason = 1 << 10
+
+// Explain is the error for people: the server's own message, or the network's
+// reason without method and URL.
+func Explain(err error) string {
+	return clip.Text(strings.TrimSpace(explain(err)), maxReason)
+}
+
+func explain(err error) string {
 	switch e := err.(type) { //nolint:errorlint // what wraps one of these says more than it does
 	case apierrors.APIStatus:
+		if e.Status().Message == "" {
+			return answered(e.Status())
+		}
 		return e.Status().Message
 	case *url.Error:
 		return e.Err.Error()
@@ -60,17 +81,39 @@ func Explain(err error, secret bool) string {
 	return err.Error()
 }
 
-func explainSecret(err error) string {
-	const withheld = " (details withheld: they may quote a secret value)"
+func answered(s metav1.Status) string {
+	return strings.TrimSpace(fmt.Sprintf("the server answered %d %s", s.Code, s.Reason))
+}
+
+// Withheld stands for text that may quote the value of a Secret.
+const Withheld = "details withheld: they may quote a secret value"
+
+// Redact returns an error in place of one about a Secret. The server's texts may
+// quote values, and whoever logs an error may print all that it wraps. What can
+// be asked of the error stays: its code and reason, the fields that were refused,
+// and whether the network or the context is to blame.
+func Redact(err error) error {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return "the request failed" + withheld
+	var urlErr *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &status):
+		return &apierrors.StatusError{ErrStatus: redactStatus(status.Status())}
+	case errors.As(err, &urlErr), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err // from before there was an answer
 	}
-	s := status.Status()
-	msg := fmt.Sprintf("the server answered %d %s", s.Code, s.Reason)
+	return errors.New("the request failed (" + Withheld + ")")
+}
+
+func redactStatus(s metav1.Status) metav1.Status {
+	out := metav1.Status{Status: s.Status, Code: s.Code, Reason: s.Reason}
+	msg := answered(s)
 	var fields []string
-	if s.Details != nil {
-		for _, c := range s.Details.Causes {
+	if d := s.Details; d != nil {
+		out.Details = &metav1.StatusDetails{Name: d.Name, Group: d.Group, Kind: d.Kind, UID: d.UID, RetryAfterSeconds: d.RetryAfterSeconds}
+		for _, c := range d.Causes {
+			out.Details.Causes = append(out.Details.Causes, metav1.StatusCause{Type: c.Type, Field: c.Field})
 			if c.Field != "" {
 				fields = append(fields, c.Field)
 			}
@@ -79,5 +122,6 @@ func explainSecret(err error) string {
 	if len(fields) > 0 {
 		msg += " for " + strings.Join(fields, ", ")
 	}
-	return msg + withheld
+	out.Message = msg + " (" + Withheld + ")"
+	return out
 }
