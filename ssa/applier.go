@@ -2,7 +2,6 @@ package ssa
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -112,7 +111,6 @@ func (a *Applier) Targets(ctx context.Context, objs []*unstructured.Unstructured
 // item is one object on its way through Apply.
 type item struct {
 	intent *unstructured.Unstructured // normalised
-	body   []byte                     // the intent as it is sent
 	entry  gc.Entry                   // identity and intent digest; the rest as the server answers
 	prev   gc.Entry                   // from the previous inventory
 	listed bool                       // prev is set
@@ -230,12 +228,8 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, opts A
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
-	body, err := json.Marshal(intent.Object)
-	if err != nil {
-		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: "it cannot be encoded as JSON", Err: err, terminal: true}
-	}
-	entry.Intent = intentDigest(body, a.manager)
-	it := &item{intent: intent, body: body, entry: entry, change: Change{Key: entry.Key}}
+	entry.Intent = intentDigest(intent.Object, a.manager)
+	it := &item{intent: intent, entry: entry, change: Change{Key: entry.Key}}
 	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
 	it.known = it.listed && it.prev.UID != ""
 	return it, nil

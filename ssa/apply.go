@@ -2,6 +2,7 @@ package ssa
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -103,9 +104,13 @@ type patchFunc func(context.Context, kube.Target, []byte, kube.ApplyOptions) (ku
 // patch sends an object, and again as long as the server has not taken up the
 // definition that came with the same set.
 func (a *Applier) patch(ctx context.Context, it *item, send patchFunc) (kube.Applied, error) {
+	body, err := json.Marshal(it.intent.Object)
+	if err != nil {
+		return kube.Applied{}, fmt.Errorf("it cannot be encoded as JSON: %w", err)
+	}
 	start := time.Now()
 	for delay := definitionDelay; ; delay = min(2*delay, definitionMaxDelay) {
-		res, err := send(ctx, it.target(), it.body, a.options())
+		res, err := send(ctx, it.target(), body, a.options())
 		if err == nil || time.Since(start) > it.patience(err) {
 			return res, err
 		}

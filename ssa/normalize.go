@@ -3,10 +3,14 @@ package ssa
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -138,7 +142,12 @@ func inspect(v any) (nulls bool, err error) {
 	switch v := v.(type) {
 	case nil:
 		return true, nil
-	case string, bool, int64, float64, int, int32, json.Number:
+	case string, bool, int64, int, int32, json.Number:
+		return false, nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return false, fmt.Errorf(" is %v, which JSON does not have", v)
+		}
 		return false, nil
 	case map[string]any:
 		for k, e := range v {
@@ -185,10 +194,47 @@ func dropNulls(v any) any {
 
 // intentDigest identifies what is sent and by whom. 128 bits are enough to tell
 // changes of one's own apart, and the inventory holds one for each object.
-func intentDigest(body []byte, manager string) string {
-	h := sha256.New()
-	h.Write(body) // map keys are sorted by the encoder
-	h.Write([]byte{0})
-	h.Write([]byte(manager))
-	return base64.RawStdEncoding.EncodeToString(h.Sum(nil)[:16])
+func intentDigest(intent map[string]any, manager string) string {
+	b := appendValue(make([]byte, 0, 1<<10), intent)
+	sum := sha256.Sum256(appendText(b, 'm', manager))
+	return base64.RawStdEncoding.EncodeToString(sum[:16])
+}
+
+// appendValue writes a value of JSON types for hashing. That costs a fraction of
+// encoding it, which is then needed only for what is sent.
+func appendValue(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case map[string]any:
+		keys := make([]string, 0, len(v))
+		for k := range v {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		b = binary.AppendUvarint(append(b, '{'), uint64(len(keys)))
+		for _, k := range keys {
+			b = appendValue(appendText(b, 'k', k), v[k])
+		}
+		return b
+	case []any:
+		b = binary.AppendUvarint(append(b, '['), uint64(len(v)))
+		for _, e := range v {
+			b = appendValue(b, e)
+		}
+		return b
+	case string:
+		return appendText(b, 's', v)
+	case float64:
+		if whole := int64(v); float64(whole) == v { // some decoders make every number a float64
+			return appendValue(b, whole)
+		}
+		return appendText(b, 'f', strconv.FormatFloat(v, 'g', -1, 64))
+	}
+	return appendText(b, 'n', fmt.Sprint(v))
+}
+
+// appendText writes a string with its kind and length, so that no two values look
+// alike.
+func appendText(b []byte, kind byte, s string) []byte {
+	b = binary.AppendUvarint(append(b, kind), uint64(len(s)))
+	return append(b, s...)
 }

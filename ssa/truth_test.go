@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -149,6 +150,20 @@ func TestGoValuesThatAreNotJSONAreErrors(t *testing.T) {
 	require.ErrorContains(t, err, "data holds a Go map[string]string")
 	var invalid *ssa.InvalidSetError
 	require.ErrorAs(t, err, &invalid)
+}
+
+// One YAML decoder makes whole numbers int64, another float64.
+func TestNumbersAreComparedByValue(t *testing.T) {
+	f := setup(t)
+	objs := objects(t, app)
+	prev := f.apply(t, objs, f.options())
+	require.NoError(t, unstructured.SetNestedField(objs[4].Object, float64(2), "spec", "replicas"))
+	res, requests := f.again(t, objs, prev)
+	require.Equal(t, len(objs), res.Count(ssa.Unchanged))
+	require.EqualValues(t, 4, requests)
+	require.NoError(t, unstructured.SetNestedField(objs[4].Object, math.NaN(), "spec", "replicas"))
+	_, err := f.applier.Apply(t.Context(), objs, f.options())
+	require.ErrorContains(t, err, "spec.replicas is NaN")
 }
 
 func TestSecretDataOfTheWrongTypeIsNotDropped(t *testing.T) {
