@@ -22,16 +22,16 @@ const (
 )
 
 // ErrTooLarge says that an inventory does not fit into its store. Split the set.
-var ErrTooLarge error = tooLarge{}
+var ErrTooLarge error = tooLargeError{}
 
-type tooLarge struct{}
+type tooLargeError struct{}
 
-func (tooLarge) Error() string {
+func (tooLargeError) Error() string {
 	return "the inventory is too large for its store; split the set into several"
 }
 
 // Terminal says that trying again cannot help.
-func (tooLarge) Terminal() bool { return true }
+func (tooLargeError) Terminal() bool { return true }
 
 type document struct {
 	Format  int       `json:"format"`

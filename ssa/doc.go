@@ -52,10 +52,9 @@
 // Metadata cannot show everything. Not seen, until the object is changed or
 // ApplyOptions.Full asks for every one: a field that vanished without a write,
 // because somebody outside the set replaced its definition by one that prunes it;
-// a value that others put
-// under a map that we own as empty; and what a lossy conversion between two
-// versions of a custom resource destroyed. Run with Full once in a while, such as
-// every hour.
+// a value that others put under a map that we own as empty; and what a lossy
+// conversion between two versions of a custom resource destroyed. Run with Full
+// once in a while, such as every hour.
 //
 // Quantities are sent as they are written. Where another manager applies the same
 // object as well, a spelling that the server changes (1000m for 1) makes each

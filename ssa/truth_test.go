@@ -45,7 +45,7 @@ func everything(err error) string {
 		return ""
 	}
 	text := fmt.Sprintf("%v\n%+v\n%#v\n", err, err, err)
-	switch e := err.(type) { //nolint:errorlint // walks the tree by hand
+	switch e := err.(type) {
 	case interface{ Unwrap() []error }:
 		for _, sub := range e.Unwrap() {
 			text += everything(sub)
@@ -372,7 +372,9 @@ func TestWaitDoesNotFlood(t *testing.T) {
 
 func TestWaitReportsAllOfATypeWhenOneFails(t *testing.T) {
 	f := setup(t)
-	deployment := app[strings.Index(app, "apiVersion: apps/v1"):]
+	_, rest, found := strings.Cut(app, "apiVersion: apps/v1")
+	require.True(t, found)
+	deployment := "apiVersion: apps/v1" + rest
 	res := f.apply(t, objects(t, strings.Replace(deployment, "{name: web}", "{name: aaa}", 1)+"---\n"+deployment), f.options())
 	f.patch(t, deployments, "aaa", "controller", types.MergePatchType, stuck, "status")
 	f.patch(t, deployments, "web", "controller", types.MergePatchType, ready, "status")

@@ -12,8 +12,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 func deleteBody(o metav1.DeleteOptions) ([]byte, error) {
@@ -65,7 +63,11 @@ const maxReason = 1 << 10
 // Explain is the error for people: the server's own message, or the network's
 // reason without method and URL.
 func Explain(err error) string {
-	return clip.Text(strings.TrimSpace(explain(err)), maxReason)
+	reason := strings.TrimSpace(explain(err))
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
+	}
+	return reason
 }
 
 func explain(err error) string {
