@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -12,17 +11,28 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gitopskit/gitopskit/bench/internal/side"
 )
 
-// The parent starts its own program again as a child; in a test that is the test.
+// The programs of the sides are in a test the test itself, with these arguments
+// and the name of the side.
+const fakeFlag = "-fake"
+
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == childFlag {
-		if err := serve(context.Background(), fakePairs(), os.Stdin, os.Stdout); err != nil {
-			os.Exit(1)
-		}
+	if len(os.Args) == 3 && os.Args[1] == fakeFlag {
+		side.Main(fakes(os.Args[2]))
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// fakes stand for real benchmarks.
+func fakes(name string) map[string]side.Setup {
+	if name == "ours" {
+		return map[string]side.Setup{"spin": spin(2 * time.Millisecond), "setup": spin(0), "later": later(), "dies": dies}
+	}
+	return map[string]side.Setup{"spin": spin(20 * time.Millisecond), "setup": failing, "later": spin(0), "dies": spin(0)}
 }
 
 var kept []byte
@@ -32,43 +42,48 @@ func spinFor(d time.Duration) {
 	}
 }
 
-// fakePairs stand for real ones: their sides spin for a given time.
-func fakePairs() []Pair {
-	spin := func(d time.Duration) Setup {
-		return func(context.Context, Env) (Work, error) {
-			return Work{Do: func(context.Context) error {
-				kept = make([]byte, 1<<10)
-				spinFor(d)
-				return nil
-			}}, nil
-		}
-	}
-	failing := func(context.Context, Env) (Work, error) { return Work{}, errors.New("no such thing") }
-	var rounds int
-	later := func(context.Context, Env) (Work, error) {
-		return Work{Do: func(context.Context) error {
-			if rounds++; rounds > 2 { // after the warm-up
-				return errors.New("wrong result")
-			}
-			spinFor(2 * roundTime)
+func spin(d time.Duration) side.Setup {
+	return func(context.Context, side.Env) (side.Work, error) {
+		return side.Work{Do: func(context.Context) error {
+			kept = make([]byte, 1<<10)
+			spinFor(d)
 			return nil
 		}}, nil
 	}
-	dies := func(context.Context, Env) (Work, error) { os.Exit(3); return Work{}, nil }
-	return []Pair{
-		{Name: "fake/spin", PeerName: "example.test/peer v1", Ours: spin(2 * time.Millisecond), Peer: spin(20 * time.Millisecond)},
-		{Name: "fake/setup", Ours: spin(0), Peer: failing},
-		{Name: "fake/later", Ours: later, Peer: spin(0)},
-		{Name: "fake/dies", Ours: dies, Peer: spin(0)},
+}
+
+func failing(context.Context, side.Env) (side.Work, error) {
+	return side.Work{}, errors.New("no such thing")
+}
+
+// later fails after the warm-up.
+func later() side.Setup {
+	rounds := 0
+	return func(context.Context, side.Env) (side.Work, error) {
+		return side.Work{Do: func(context.Context) error {
+			if rounds++; rounds > 2 {
+				return errors.New("wrong result")
+			}
+			spinFor(200 * time.Millisecond) // long enough not to be repeated
+			return nil
+		}}, nil
 	}
 }
 
+func dies(context.Context, side.Env) (side.Work, error) { os.Exit(3); return side.Work{}, nil }
+
+// measureFake measures fakes of that name.
+func measureFake(t *testing.T, p Pair) (Result, error) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	return measure(t.Context(), p, command{self, []string{fakeFlag, "ours"}}, command{self, []string{fakeFlag, "peer"}}, nil, minRounds)
+}
+
 func TestPairIsMeasuredInTwoProcesses(t *testing.T) {
-	pair, err := find(fakePairs(), "fake/spin")
+	res, err := measureFake(t, Pair{Name: "spin", PeerName: "example.test/peer v1"})
 	require.NoError(t, err)
-	res, err := measure(t.Context(), pair, nil, minRounds)
-	require.NoError(t, err)
-	require.Equal(t, "fake/spin", res.Name)
+	require.Equal(t, "spin", res.Name)
 	require.Equal(t, "example.test/peer v1", res.PeerName)
 	require.GreaterOrEqual(t, res.Ours.Seconds, 0.002)
 	require.GreaterOrEqual(t, res.Peer.Seconds, 0.020)
@@ -80,44 +95,24 @@ func TestPairIsMeasuredInTwoProcesses(t *testing.T) {
 
 func TestFailuresSayWhichSideAndWhy(t *testing.T) {
 	for name, want := range map[string]string{
-		"fake/setup": "peer: set up: no such thing",
-		"fake/later": "ours: wrong result",
-		"fake/dies":  "ours: the process has ended",
-		"fake/none":  `there is no benchmark "fake/none"`,
+		"setup": "peer: set up: no such thing",
+		"later": "ours: wrong result",
+		"dies":  "ours: the process has ended",
+		"none":  `ours: there is no benchmark "none"`,
 	} {
-		_, err := measure(t.Context(), Pair{Name: name}, nil, minRounds)
+		_, err := measureFake(t, Pair{Name: name})
 		require.ErrorContains(t, err, want, name)
 	}
 }
 
-func TestChildProtocol(t *testing.T) {
-	in, parent := io.Pipe()
-	answers, out := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- serve(t.Context(), fakePairs(), in, out) }()
-	enc, dec := json.NewEncoder(parent), json.NewDecoder(answers)
-
-	require.NoError(t, enc.Encode(job{Name: "fake/spin", Side: oursSide}))
-	var ready, measured reply
-	require.NoError(t, dec.Decode(&ready))
-	require.Empty(t, ready.Error)
-	require.NoError(t, enc.Encode("round"))
-	require.NoError(t, dec.Decode(&measured))
-	require.Empty(t, measured.Error)
-	require.Positive(t, measured.Round.Seconds)
-	require.Positive(t, measured.PeakMB)
-	require.NoError(t, parent.Close())
-	require.NoError(t, <-done, "the end of its input ends the child")
-}
-
 func TestMedian(t *testing.T) {
-	rounds := func(seconds ...float64) (list []Round) {
+	rounds := func(seconds ...float64) (list []side.Round) {
 		for _, s := range seconds {
-			list = append(list, Round{Seconds: s})
+			list = append(list, side.Round{Seconds: s})
 		}
 		return list
 	}
-	seconds := func(r Round) float64 { return r.Seconds }
+	seconds := func(r side.Round) float64 { return r.Seconds }
 	require.Zero(t, median(nil, seconds))
 	require.Equal(t, 3.0, median(rounds(3), seconds))
 	require.Equal(t, 2.0, median(rounds(100, 1, 2), seconds), "one slow round does not count")
@@ -125,20 +120,17 @@ func TestMedian(t *testing.T) {
 }
 
 func TestSummaryHoldsMediansAndPeak(t *testing.T) {
-	rounds := []Round{{1, 10, 100, 5}, {3, 30, 300, 7}, {2, 20, 200, 6}}
+	rounds := []side.Round{
+		{Seconds: 1, Requests: 10, Bytes: 100, Allocs: 5},
+		{Seconds: 3, Requests: 30, Bytes: 300, Allocs: 7},
+		{Seconds: 2, Requests: 20, Bytes: 200, Allocs: 6},
+	}
 	f := summarize(Pair{Server: true}, rounds, 42)
 	require.Equal(t, 2.0, f.Seconds)
 	require.EqualValues(t, 20, *f.Requests)
 	require.EqualValues(t, 200, *f.Bytes)
 	require.Equal(t, 6.0, *f.Allocs)
 	require.Equal(t, 42.0, f.PeakMB)
-}
-
-func TestShortWorkIsRepeated(t *testing.T) {
-	require.Equal(t, 1, repetitions(1))
-	require.Equal(t, 11, repetitions(0.01))
-	require.Equal(t, 100_000, repetitions(1e-9))
-	require.Equal(t, 1, repetitions(0))
 }
 
 func TestJSONShape(t *testing.T) {
@@ -185,36 +177,5 @@ func TestCommandLine(t *testing.T) {
 		"is not an option":     {"all"},
 	} {
 		require.ErrorContains(t, run(t.Context(), args, io.Discard, io.Discard), want)
-	}
-}
-
-func TestHighWater(t *testing.T) {
-	mb, err := highWater([]byte("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"))
-	require.NoError(t, err)
-	require.Equal(t, 2.0, mb)
-	_, err = highWater([]byte("Name:\tx\n"))
-	require.Error(t, err)
-}
-
-func TestFastestSetting(t *testing.T) {
-	best, err := fastest(t.Context(), []int{30, 1, 20}, func(_ context.Context, ms int) error {
-		spinFor(time.Duration(ms) * time.Millisecond)
-		return nil
-	})
-	require.NoError(t, err)
-	require.Equal(t, 1, best)
-	_, err = fastest(t.Context(), []int{1}, func(context.Context, int) error { return errors.New("no") })
-	require.Error(t, err)
-	_, err = fastest(t.Context(), nil, nil)
-	require.Error(t, err)
-}
-
-// Both sides of the pairs do their work; how fast is not a test's business.
-func TestKustomizePairWorks(t *testing.T) {
-	pair := kustomizeSmall()
-	for side, setup := range map[string]Setup{oursSide: pair.Ours, peerSide: pair.Peer} {
-		work, err := setup(t.Context(), Env{Dir: t.TempDir(), Side: side})
-		require.NoError(t, err, side)
-		require.NoError(t, work.Do(t.Context()), side)
 	}
 }

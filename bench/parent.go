@@ -3,29 +3,38 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 
+	"github.com/gitopskit/gitopskit/bench/internal/side"
 	"github.com/gitopskit/gitopskit/internal/controlplane"
 )
 
-// measureAll measures the pairs one after the other and reports each.
+// measureAll builds the programs, then measures the pairs one after the other and
+// reports each.
 func measureAll(ctx context.Context, chosen []Pair, rounds int, report reporter, stderr io.Writer) error {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears temporary files
+	programs, err := build(ctx, chosen, dir, stderr)
+	if err != nil {
+		return err
+	}
 	server := &sharedServer{}
 	defer server.close()
 	for _, p := range chosen {
 		fmt.Fprintf(stderr, "%s: %d rounds of each side\n", p.Name, rounds)
 		var kubeconfig []byte
 		if p.Server {
-			var err error
 			if kubeconfig, err = server.kubeconfig(ctx); err != nil {
 				return err
 			}
 		}
-		result, err := measure(ctx, p, kubeconfig, rounds)
+		result, err := measure(ctx, p, programs[p.Ours], programs[p.Peer], kubeconfig, rounds)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -59,13 +68,14 @@ func (s *sharedServer) close() {
 
 // measure runs both sides of a pair, in rounds that alternate and in an order
 // that alternates too, so that neither always follows the other.
-func measure(ctx context.Context, p Pair, kubeconfig []byte, rounds int) (Result, error) {
-	ours, err := start(ctx, job{p.Name, oursSide, kubeconfig})
+func measure(ctx context.Context, p Pair, oursProgram, peerProgram command, kubeconfig []byte, rounds int) (Result, error) {
+	job := side.Job{Name: p.Name, Kubeconfig: kubeconfig}
+	ours, err := start(ctx, "ours", oursProgram, job)
 	if err != nil {
 		return Result{}, err
 	}
 	defer ours.stop()
-	peer, err := start(ctx, job{p.Name, peerSide, kubeconfig})
+	peer, err := start(ctx, "peer", peerProgram, job)
 	if err != nil {
 		return Result{}, err
 	}
@@ -91,18 +101,14 @@ type child struct {
 	in     io.WriteCloser
 	enc    *json.Encoder
 	dec    *json.Decoder
-	rounds []Round
+	rounds []side.Round
 	peakMB float64
 }
 
-// start runs this program again as one side of a pair, and returns when it is
-// ready to be measured.
-func start(ctx context.Context, j job) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, self, childFlag)
+// start runs a program as one side of a pair, and returns when it is ready to be
+// measured.
+func start(ctx context.Context, name string, program command, job side.Job) (*child, error) {
+	cmd := exec.CommandContext(ctx, program.path, program.args...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -115,8 +121,8 @@ func start(ctx context.Context, j job) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{side: j.Side, cmd: cmd, in: in, enc: json.NewEncoder(in), dec: json.NewDecoder(out)}
-	if _, err := c.ask(j); err != nil {
+	c := &child{side: name, cmd: cmd, in: in, enc: json.NewEncoder(in), dec: json.NewDecoder(out)}
+	if _, err := c.ask(job); err != nil {
 		c.stop()
 		return nil, err
 	}
@@ -124,16 +130,16 @@ func start(ctx context.Context, j job) (*child, error) {
 }
 
 // ask sends a message and waits for its reply.
-func (c *child) ask(message any) (reply, error) {
+func (c *child) ask(message any) (side.Reply, error) {
 	if err := c.enc.Encode(message); err != nil {
-		return reply{}, fmt.Errorf("%s: the process has ended: %w", c.side, err)
+		return side.Reply{}, fmt.Errorf("%s: the process has ended: %w", c.side, err)
 	}
-	var answer reply
+	var answer side.Reply
 	if err := c.dec.Decode(&answer); err != nil {
-		return reply{}, fmt.Errorf("%s: the process has ended: %w", c.side, err)
+		return side.Reply{}, fmt.Errorf("%s: the process has ended: %w", c.side, err)
 	}
 	if answer.Error != "" {
-		return reply{}, fmt.Errorf("%s: %w", c.side, errors.New(answer.Error))
+		return side.Reply{}, fmt.Errorf("%s: %s", c.side, answer.Error)
 	}
 	return answer, nil
 }

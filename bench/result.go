@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/gitopskit/gitopskit/bench/internal/side"
 )
 
 // Figures of one side. Those that do not apply are left out.
@@ -13,7 +15,7 @@ type Figures struct {
 	Seconds  float64  `json:"seconds"`
 	Requests *int64   `json:"requests,omitempty"`
 	Bytes    *int64   `json:"bytes,omitempty"` // of request and response bodies
-	PeakMB   float64  `json:"peak_mb"`         // largest resident set, in MiB
+	PeakMB   float64  `json:"peak_mb"`         // largest resident set of the whole process while measured, in MiB
 	Allocs   *float64 `json:"allocs,omitempty"`
 }
 
@@ -35,23 +37,23 @@ func newResult(p Pair, ours, peer Figures) Result {
 }
 
 // summarize takes the median of each figure over the rounds.
-func summarize(p Pair, rounds []Round, peakMB float64) Figures {
+func summarize(p Pair, rounds []side.Round, peakMB float64) Figures {
 	f := Figures{
-		Seconds: median(rounds, func(r Round) float64 { return r.Seconds }),
+		Seconds: median(rounds, func(r side.Round) float64 { return r.Seconds }),
 		PeakMB:  peakMB,
 	}
-	allocs := median(rounds, func(r Round) float64 { return r.Allocs })
+	allocs := median(rounds, func(r side.Round) float64 { return r.Allocs })
 	f.Allocs = &allocs
 	if p.Server {
-		requests := int64(median(rounds, func(r Round) float64 { return float64(r.Requests) }))
-		bytes := int64(median(rounds, func(r Round) float64 { return float64(r.Bytes) }))
+		requests := int64(median(rounds, func(r side.Round) float64 { return float64(r.Requests) }))
+		bytes := int64(median(rounds, func(r side.Round) float64 { return float64(r.Bytes) }))
 		f.Requests, f.Bytes = &requests, &bytes
 	}
 	return f
 }
 
 // median of a figure; the mean of the middle two of an even number.
-func median(rounds []Round, figure func(Round) float64) float64 {
+func median(rounds []side.Round, figure func(side.Round) float64) float64 {
 	if len(rounds) == 0 {
 		return 0
 	}

@@ -1,8 +1,9 @@
-package main
+package side
 
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -10,8 +11,9 @@ import (
 	"syscall"
 )
 
-// peakMB is the largest resident set of this process in MiB, since forgetPeak
-// where the system can forget, and otherwise since its start.
+// peakMB is the largest resident set of this process in MiB: heap, stacks, the Go
+// runtime and what is in use of the program's own code and data. It counts from
+// forgetPeak on where the system can forget, and elsewhere from the start.
 func peakMB() (float64, error) {
 	if status, err := os.ReadFile("/proc/self/status"); err == nil {
 		return highWater(status)
@@ -36,7 +38,7 @@ func highWater(status []byte) (float64, error) {
 			return kib / 1024, nil
 		}
 	}
-	return 0, fmt.Errorf("no VmHWM in /proc/self/status")
+	return 0, errors.New("no VmHWM in /proc/self/status")
 }
 
 // forgetPeak makes the largest resident set what it is now, on Linux. Elsewhere

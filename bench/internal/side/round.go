@@ -1,0 +1,94 @@
+package side
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/gitopskit/gitopskit/internal/meter"
+)
+
+// roundTime is how long a round of short work is made by repeating it.
+const roundTime = 100 * time.Millisecond
+
+// Round is what one round cost, per execution of the work.
+type Round struct {
+	Seconds  float64 `json:"seconds"`
+	Requests int64   `json:"requests"`
+	Bytes    int64   `json:"bytes"`
+	Allocs   float64 `json:"allocs"`
+}
+
+// benchmark is set up and ready to be measured.
+type benchmark struct {
+	work  Work
+	meter *meter.Meter
+	times int // executions in a round
+}
+
+func newBenchmark(ctx context.Context, setups map[string]Setup, job Job, dir string) (*benchmark, error) {
+	setup, ok := setups[job.Name]
+	if !ok {
+		return nil, fmt.Errorf("there is no benchmark %q", job.Name)
+	}
+	b := &benchmark{meter: &meter.Meter{}, times: 1}
+	var err error
+	if b.work, err = setup(ctx, Env{Dir: dir, Kubeconfig: job.Kubeconfig, Meter: b.meter}); err != nil {
+		return nil, fmt.Errorf("set up: %w", err)
+	}
+	// Two rounds warm up; the second tells how often short work is repeated.
+	for range 2 {
+		r, err := b.round(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("warm up: %w", err)
+		}
+		b.times = repetitions(r.Seconds)
+	}
+	debug.FreeOSMemory()
+	forgetPeak()
+	return b, nil
+}
+
+// repetitions is how often work is done in a round, so that a round is long
+// enough to measure.
+func repetitions(seconds float64) int {
+	if seconds <= 0 || seconds >= roundTime.Seconds() {
+		return 1
+	}
+	return min(int(roundTime.Seconds()/seconds)+1, 100_000)
+}
+
+// round does the work and measures it.
+func (b *benchmark) round(ctx context.Context) (Round, error) {
+	var total Round
+	var spent time.Duration
+	runtime.GC()
+	for range b.times {
+		if b.work.Prepare != nil {
+			b.work.Prepare()
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		traffic := b.meter.Count()
+		start := time.Now()
+		err := b.work.Do(ctx)
+		spent += time.Since(start)
+		if err != nil {
+			return Round{}, err
+		}
+		count := b.meter.Count().Sub(traffic)
+		runtime.ReadMemStats(&after)
+		total.Requests += count.Requests
+		total.Bytes += count.Sent + count.Received
+		total.Allocs += float64(after.Mallocs - before.Mallocs)
+	}
+	n := int64(b.times)
+	return Round{
+		Seconds:  spent.Seconds() / float64(n),
+		Requests: total.Requests / n,
+		Bytes:    total.Bytes / n,
+		Allocs:   total.Allocs / float64(n),
+	}, nil
+}

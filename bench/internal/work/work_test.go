@@ -1,0 +1,24 @@
+package work
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWriteFiles(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, WriteFiles(dir, map[string]string{"a.yaml": "a", "base/deep/b.yaml": "b"}))
+	b, err := os.ReadFile(filepath.Join(dir, "base", "deep", "b.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, "b", string(b))
+	require.FileExists(t, filepath.Join(dir, "a.yaml"))
+	require.Error(t, WriteFiles(filepath.Join(dir, "none"), nil))
+}
+
+func TestExpect(t *testing.T) {
+	require.NoError(t, Expect(1, 1))
+	require.EqualError(t, Expect(0, 1), "0 objects came out, not 1")
+}
