@@ -75,6 +75,7 @@ func dies(context.Context, side.Env) (side.Work, error) { os.Exit(3); return sid
 // measureFake measures fakes of that name.
 func measureFake(t *testing.T, p Pair) (Result, error) {
 	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir()) // who dies does not clear up
 	self, err := os.Executable()
 	require.NoError(t, err)
 	return measure(t.Context(), p, command{self, []string{fakeFlag, "ours"}}, command{self, []string{fakeFlag, "peer"}}, nil, minRounds)
