@@ -24,6 +24,9 @@ var (
 	// ErrInvalidAuth: credentials that cannot be used: an unreadable key, a
 	// wrong passphrase, a combination that makes no sense (terminal).
 	ErrInvalidAuth error = &kind{"invalid credentials", true}
+	// ErrInvalidKeys: public keys to verify with that cannot be read, or none, or
+	// an unknown [Mode] (terminal).
+	ErrInvalidKeys error = &kind{"cannot verify", true}
 	// ErrInsecureCredentials: credentials would have gone over plain HTTP
 	// (terminal).
 	ErrInsecureCredentials error = &kind{"credentials refused over plain HTTP", true}

@@ -126,7 +126,7 @@ func FuzzParseKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		keys, err := git.ParseKeys(data)
 		if err != nil {
-			require.ErrorIs(t, err, git.ErrInvalidAuth)
+			require.ErrorIs(t, err, git.ErrInvalidKeys)
 			return
 		}
 		require.NotEmpty(t, keys.Fingerprints())
@@ -213,7 +213,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, host string) {
 		_, err := git.MatchKnownHost(data, host)
 		if err != nil {
-			require.ErrorIs(t, err, git.ErrInvalidAuth)
+			require.ErrorIs(t, err, git.ErrInvalidKeys)
 		}
 	})
 }

@@ -189,7 +189,7 @@ func (s *httpSession) do(ctx context.Context, method string, target *url.URL, bo
 	}
 	resp, err := s.client.RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w; check the URL, and that the server runs", ErrUnreachable, err)
 	}
 	return resp, nil
 }
@@ -209,7 +209,7 @@ func (s *httpSession) result(resp *http.Response, contentType string) (*packetRe
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return nil, fmt.Errorf("%w (status %d): check the URL; a private repository may say so if credentials are missing", ErrRepositoryNotFound, code)
 	case code == http.StatusTooManyRequests, code >= 500:
-		return nil, fmt.Errorf("%w: status %d", ErrUnreachable, code)
+		return nil, fmt.Errorf("%w: status %d; try again later", ErrUnreachable, code)
 	case code != http.StatusOK:
 		return nil, fmt.Errorf("%w: status %d", ErrProtocol, code)
 	}

@@ -39,7 +39,7 @@ type sshKey struct {
 //     a time without a Z at its end is taken as UTC.
 //
 // Empty lines and lines that begin with # are skipped. Anything else is an
-// error ([ErrInvalidAuth]), and so is a file without a key: nothing that
+// error ([ErrInvalidKeys]), and so is a file without a key: nothing that
 // someone wrote down to restrict trust is ignored. A file is at most 1 MiB.
 func ParseKeys(files ...[]byte) (*Keys, error) {
 	const largest = 1 << 20
@@ -54,11 +54,11 @@ func ParseKeys(files ...[]byte) (*Keys, error) {
 			err = errors.New("it holds no public key")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: key file %d of %d: %w", ErrInvalidAuth, i+1, len(files), err)
+			return nil, fmt.Errorf("%w: key file %d of %d: %w", ErrInvalidKeys, i+1, len(files), err)
 		}
 	}
 	if keys.empty() {
-		return nil, fmt.Errorf("%w: no key files", ErrInvalidAuth)
+		return nil, fmt.Errorf("%w: no key files", ErrInvalidKeys)
 	}
 	return keys, nil
 }
@@ -161,7 +161,7 @@ func isKeyType(s string) bool {
 // decodeSSHKey reads type, key and comment.
 func decodeSSHKey(fields []string) (ssh.PublicKey, string, error) {
 	if len(fields) < 2 || !isKeyType(fields[0]) {
-		return nil, "", errors.New("no SSH key of a known type")
+		return nil, "", errors.New("neither an armored OpenPGP public key nor an SSH public key of a known type")
 	}
 	blob, err := base64.StdEncoding.DecodeString(fields[1])
 	if err != nil {

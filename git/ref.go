@@ -77,7 +77,7 @@ func (r Ref) parse() (selector, error) {
 		}
 		s.constraint, err = semver.NewConstraint(r.SemVer)
 		if err != nil {
-			err = fmt.Errorf("%v: %s", r, clip(err.Error()))
+			err = fmt.Errorf("%v: %s; a range reads like >=1.0.0 <2.0.0, ~1.2 or ^1", r, clip(err.Error()))
 		}
 	case r.Tag != "":
 		s.full = tagPrefix + r.Tag

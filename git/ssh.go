@@ -73,7 +73,7 @@ func (t *sshTransport) connect(ctx context.Context, metered func(io.Reader) io.R
 	dialer := net.Dialer{Timeout: 30 * time.Second}
 	conn, err := dialer.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w; check the URL, and that the server runs", ErrUnreachable, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	client, err := t.handshake(conn)

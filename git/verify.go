@@ -121,16 +121,16 @@ func (v Verification) String() string {
 // does; an SSH key's validity is checked for the time that the commit or tag
 // itself states, also like git does.
 //
-// Errors are a [SignatureError]; [ErrInvalidAuth] if there are no keys.
+// Errors are a [SignatureError]; [ErrInvalidKeys] if there are no keys.
 func (s *Snapshot) Verify(keys *Keys, mode Mode) (Verification, error) {
 	if mode == "" {
 		mode = ModeHead
 	}
 	if mode != ModeHead && mode != ModeTag && mode != ModeTagAndHead {
-		return Verification{}, fmt.Errorf("%w: verification mode %q: head, tag and tag-and-head are known", ErrInvalidAuth, clip(string(mode)))
+		return Verification{}, fmt.Errorf("%w: verification mode %q: head, tag and tag-and-head are known", ErrInvalidKeys, clip(string(mode)))
 	}
 	if keys.empty() {
-		return Verification{}, fmt.Errorf("%w: no keys to verify with", ErrInvalidAuth)
+		return Verification{}, fmt.Errorf("%w: there are no keys; read them with ParseKeys", ErrInvalidKeys)
 	}
 	v := Verification{Mode: mode}
 	if mode != ModeHead {

@@ -96,10 +96,10 @@ func TestVerify(t *testing.T) {
 		s := snapshot(t, r, git.Ref{Branch: "by-dev"})
 		for _, keys := range []*git.Keys{nil, {}} {
 			_, err := s.Verify(keys, git.ModeHead)
-			require.ErrorIs(t, err, git.ErrInvalidAuth)
+			require.ErrorIs(t, err, git.ErrInvalidKeys)
 		}
 		_, err := s.Verify(keys, "none")
-		require.ErrorIs(t, err, git.ErrInvalidAuth)
+		require.ErrorIs(t, err, git.ErrInvalidKeys)
 	})
 }
 
@@ -300,14 +300,14 @@ func TestParseKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := git.ParseKeys(s2.PublicKey(), []byte(tt.file))
-			require.ErrorIs(t, err, git.ErrInvalidAuth)
+			require.ErrorIs(t, err, git.ErrInvalidKeys)
 			require.ErrorContains(t, err, "key file 2 of 2")
 			require.ErrorContains(t, err, tt.text)
 			require.NotContains(t, err.Error(), "PRIVATE KEY-----")
 		})
 	}
 	_, err = git.ParseKeys()
-	require.ErrorIs(t, err, git.ErrInvalidAuth)
+	require.ErrorIs(t, err, git.ErrInvalidKeys)
 }
 
 // What we accept and refuse, git accepts and refuses.

@@ -88,6 +88,9 @@ type builder struct {
 	sorts   bool // the kustomization sets an order itself
 }
 
+// errNoDir is fs.ErrNotExist, for those who asked for the directory.
+var errNoDir = fmt.Errorf("the tree has no such directory; check the path: %w", fs.ErrNotExist)
+
 // prepare finds the directory and provides the kustomizations that it lacks.
 func (b *builder) prepare(dir string, opts Options) error {
 	if ns := opts.TargetNamespace; ns != "" {
@@ -101,7 +104,7 @@ func (b *builder) prepare(dir string, opts Options) error {
 	}
 	real, info, err := b.src.stat(b.dir)
 	if missing(err) {
-		return &InputError{File: b.dir, Err: fs.ErrNotExist}
+		return &InputError{File: b.dir, Err: errNoDir}
 	}
 	if err != nil {
 		return err

@@ -193,7 +193,7 @@ func TestBroken(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"missing directory": {nil, "kustomize: app: file does not exist"},
+		"missing directory": {nil, "kustomize: app: the tree has no such directory; check the path: file does not exist"},
 		"file as directory": {map[string]string{"app": "x"}, "kustomize: app: a build needs a directory, and this is a file"},
 		"missing file": {
 			map[string]string{"app/kustomization.yaml": "resources: [nope.yaml]"},

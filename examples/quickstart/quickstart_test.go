@@ -162,7 +162,7 @@ func TestBadInputEndsInOneClearSentence(t *testing.T) {
 		want []string // in the sentence
 	}{
 		{"a wrong URL", []string{"--url", "ftp://example.com/x"}, []string{"ftp", "https and ssh"}},
-		{"an unreachable server", []string{"--url", "http://127.0.0.1:1/x.git"}, []string{"127.0.0.1:1", "refused"}},
+		{"an unreachable server", []string{"--url", "http://127.0.0.1:1/x.git"}, []string{"127.0.0.1:1", "refused", "check the URL"}},
 		{"no such repository", []string{"--url", strings.Replace(good, "repo.git", "other.git", 1)}, []string{"other.git", "not found"}},
 		{"no such branch", []string{"--url", good, "--branch", "mian"}, []string{`"mian"`, "main"}},
 		{"no such tag", []string{"--url", good, "--tag", "v1.0"}, []string{`"v1.0"`, "v1.0.0"}},
@@ -172,14 +172,14 @@ func TestBadInputEndsInOneClearSentence(t *testing.T) {
 		{"a file that is no key", []string{"--url", good, "--key", file("hello")}, []string{"key"}},
 		{"a key file that is not there", []string{"--url", good, "--key", "nowhere.asc"}, []string{"nowhere.asc"}},
 		{"an unsigned commit", []string{"--url", good, "--key", file(string(signer.PublicKey()))}, []string{"unsigned"}},
-		{"no such directory", []string{"--url", good, "--path", "nowhere"}, []string{"nowhere"}},
+		{"no such directory", []string{"--url", good, "--path", "nowhere"}, []string{"nowhere", "check the path"}},
 		{"a broken overlay", []string{"--url", served(t, map[string]string{"kustomization.yaml": "resources: [missing.yaml]"})}, []string{"missing.yaml"}},
 		{"a remote base", []string{"--url", served(t, map[string]string{"kustomization.yaml": "resources: [https://example.com/x]"})}, []string{"kustomization.yaml", "https://example.com/x"}},
 		{"broken YAML", []string{"--url", served(t, map[string]string{"bad.yaml": "a: [b"})}, []string{"bad.yaml"}},
 		{"an object that is refused", []string{"--url", served(t, map[string]string{"a.yaml": configMap, "s.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 99999}]}\n"})},
 			[]string{"1 of 2 objects", "Service", "web", "spec.ports[0].port"}},
 		{"an unknown kind", []string{"--url", served(t, map[string]string{"a.yaml": "apiVersion: shop.example.com/v1\nkind: Gadget\nmetadata: {name: x}\n"})}, []string{"Gadget", "CustomResourceDefinition"}},
-		{"a broken chart", []string{"--url", served(t, map[string]string{"a.yaml": configMap, "chart/Chart.yaml": "name: x\n"}), "--chart", "chart", "--path", "."}, []string{"chart"}},
+		{"a broken chart", []string{"--url", served(t, map[string]string{"deploy/a.yaml": configMap, "chart/Chart.yaml": "name: x\n"}), "--chart", "chart", "--path", "deploy"}, []string{"chart", "version is required"}},
 		{"pods that never run", []string{"--timeout", "1s", "--url", served(t, map[string]string{"a.yaml": neverReady})}, []string{"1 of 1 objects are not ready after 1s", "Deployment.apps"}},
 	}
 	for _, tt := range tests {
