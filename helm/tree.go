@@ -13,16 +13,16 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/ignore"
-)
 
-// maxLinks is how many symbolic links one path may go through.
-const maxLinks = 40
+	"github.com/gitopskit/gitopskit/internal/links"
+)
 
 // reader collects a chart's files within the limits.
 type reader struct {
 	fsys   fs.FS
 	dir    string // where the chart is, for messages
 	limits Limits
+	links  *links.Resolver
 	ignore *ignore.Rules
 
 	files []*loader.BufferedFile
@@ -33,6 +33,7 @@ type reader struct {
 // Names are relative to the chart, in order.
 func readTree(ctx context.Context, fsys fs.FS, dir string, limits Limits) ([]*loader.BufferedFile, error) {
 	r := &reader{fsys: fsys, dir: dir, limits: limits}
+	r.links = links.NewResolver(r.lookup)
 	if !fs.ValidPath(dir) {
 		return nil, r.fault("", fmt.Errorf("%q is not a path in the tree; write it without .. and without a leading slash", dir))
 	}
@@ -60,7 +61,11 @@ func (r *reader) limit(file, name string, value any) error {
 // readIgnore reads the chart's .helmignore; Helm looks for it at the top only.
 func (r *reader) readIgnore(root string) (*ignore.Rules, error) {
 	rules := ignore.Empty()
-	data, err := r.read(path.Join(root, ignore.HelmIgnore), ignore.HelmIgnore)
+	var data []byte
+	real, err := r.resolve(path.Join(root, ignore.HelmIgnore))
+	if err == nil {
+		data, err = r.read(real, ignore.HelmIgnore)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -139,12 +144,9 @@ func (r *reader) add(name string, data []byte) error {
 	return nil
 }
 
-// read reads a file as far as the limit for one file goes.
+// read reads a file, at its place without links, as far as the limit for one file
+// goes.
 func (r *reader) read(real, name string) ([]byte, error) {
-	real, err := r.resolve(real)
-	if err != nil {
-		return nil, err
-	}
 	f, err := r.fsys.Open(real)
 	if err != nil {
 		return nil, err
@@ -163,31 +165,25 @@ func (r *reader) read(real, name string) ([]byte, error) {
 // resolve follows the symbolic links in a path by itself, because not every
 // file system keeps them inside the tree.
 func (r *reader) resolve(name string) (string, error) {
-	resolved, rest := ".", strings.Split(name, "/")
-	for links := 0; len(rest) > 0; {
-		next := path.Join(resolved, rest[0])
-		rest = rest[1:]
-		info, err := fs.Lstat(r.fsys, next)
-		if err != nil {
-			return "", err
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			resolved = next
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", r.fault(name, errors.New("too many symbolic links; remove the loop"))
-		}
-		target, err := fs.ReadLink(r.fsys, next)
-		if err != nil {
-			return "", err
-		}
-		absolute := path.IsAbs(target) || strings.Contains(target, `\`)
-		target = path.Join(path.Dir(next), target)
-		if absolute || !fs.ValidPath(target) {
-			return "", r.fault(name, errors.New("a symbolic link points out of the tree; make it relative and keep it inside"))
-		}
-		resolved, rest = ".", append(strings.Split(target, "/"), rest...)
+	real, err := r.links.Resolve(name)
+	switch {
+	case errors.Is(err, links.ErrAbsolute), errors.Is(err, links.ErrEscapes):
+		return "", r.fault(name, errors.New("a symbolic link points out of the tree; make it relative and keep it inside"))
+	case errors.Is(err, links.ErrLoop):
+		return "", r.fault(name, errors.New("too many symbolic links; remove the loop"))
 	}
-	return resolved, nil
+	return real, err
+}
+
+// lookup is what links are followed with.
+func (r *reader) lookup(name string) (string, bool, error) {
+	info, err := fs.Lstat(r.fsys, name)
+	if err != nil || info.Mode().Type() != fs.ModeSymlink {
+		return "", false, err
+	}
+	target, err := fs.ReadLink(r.fsys, name)
+	if strings.Contains(target, `\`) { // a separator, to some systems
+		return "", false, links.ErrEscapes
+	}
+	return target, true, err
 }
