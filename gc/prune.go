@@ -44,7 +44,8 @@ type Pruner struct {
 
 // NewPruner returns a Pruner for the cluster and the identity of cfg. It needs
 // get and delete on the types of the objects that it is given, and watch on those
-// whose deletion takes time because of finalizers; nothing else.
+// whose deletion takes time because of finalizers. Only for a type that is no longer
+// served as it was applied does it ask which versions there are, as everyone may.
 func NewPruner(cfg *rest.Config) (*Pruner, error) {
 	c, err := kube.New(cfg)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// PageSize is the number of objects that one list request asks for.
-const PageSize = 500
+// pageSize is the number of objects that one list request asks for.
+const pageSize = 500
 
 const acceptMetadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1," +
 	"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -131,7 +131,6 @@ func groupVersionPath(gv schema.GroupVersion) []string {
 type ApplyOptions struct {
 	Manager string // field manager; required
 	Force   bool   // take over fields that other managers own
-	DryRun  bool   // let the server answer without writing
 }
 
 // Applied is the server's answer to an apply.
@@ -175,21 +174,17 @@ func (c *Client) ApplyFull(ctx context.Context, t Target, body []byte, o ApplyOp
 	if err := out.Object.UnmarshalJSON(raw); err != nil {
 		return out, fmt.Errorf("decode the server's answer: %w", err)
 	}
-	out.Meta = Metadata(out.Object)
+	out.Meta = metadataOf(out.Object)
 	return out, nil
 }
 
 func (c *Client) apply(t Target, body []byte, o ApplyOptions) *rest.Request {
-	req := c.rest.Patch(types.ApplyPatchType).
+	return c.rest.Patch(types.ApplyPatchType).
 		AbsPath(t.path()...).
 		Param("fieldManager", o.Manager).
 		Param("force", strconv.FormatBool(o.Force)).
 		Param("fieldValidation", string(metav1.FieldValidationStrict)).
 		Body(body)
-	if o.DryRun {
-		req = req.Param("dryRun", metav1.DryRunAll)
-	}
-	return req
 }
 
 func answer(res rest.Result) Applied {
@@ -202,8 +197,8 @@ func answer(res rest.Result) Applied {
 	return out
 }
 
-// Metadata copies an object's metadata.
-func Metadata(u *unstructured.Unstructured) *metav1.PartialObjectMetadata {
+// metadataOf copies an object's metadata.
+func metadataOf(u *unstructured.Unstructured) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
 	m.APIVersion, m.Kind = u.GetAPIVersion(), u.GetKind()
 	m.Name, m.Namespace = u.GetName(), u.GetNamespace()
@@ -235,7 +230,7 @@ func (c *Client) Get(ctx context.Context, t Target) (*unstructured.Unstructured,
 // namespace (all namespaces if empty) that the label selector selects, page by page.
 func (c *Client) ListMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
 	each func(*metav1.PartialObjectMetadata)) error {
-	opts := metav1.ListOptions{LabelSelector: selector, Limit: PageSize}
+	opts := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
 	for {
 		page, err := c.Metadata.Resource(gvr).Namespace(namespace).List(ctx, opts)
 		if err != nil {
