@@ -28,8 +28,9 @@
 // Nothing is pruned after an apply that failed, even in part.
 //
 // Nothing is deleted that is not ours: an object must carry [OwnerLabel] with the
-// set's value and have the UID that was recorded, on the very version that is
-// deleted. If it changes between the look and the delete, it is looked at again.
+// set's value, on the very version that is deleted, and have the UID that was
+// recorded (none was if the answer to its first apply was lost). If it changes
+// between the look and the delete, it is looked at again.
 // Two objects are never taken for one another: a [Key] is compared field by field
 // and has no text form that is parsed back.
 //

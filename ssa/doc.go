@@ -72,7 +72,7 @@
 // The objects of a set come from outside. They cannot make Apply touch an object
 // that they do not name, delete anything, or put another set's owner label on an
 // object: the label is Apply's own. Definitions in a set cannot change how the
-// types of Kubernetes itself are addressed or ordered. What they may create is up to the rights of
-// the identity in the rest.Config; give it no more than the set needs. The API
-// server is trusted.
+// types of Kubernetes itself are addressed or ordered. What they may create is up
+// to the rights of the identity in the rest.Config; give it no more than the set
+// needs. The API server is trusted.
 package ssa
