@@ -19,7 +19,7 @@
 //
 //	remote, err := git.Open("https://example.com/shop.git", git.Options{})
 //	rev, err := remote.Resolve(ctx, git.Ref{SemVer: ">=1.0.0 <2.0.0"})
-//	snap, err := remote.Fetch(ctx, rev)
+//	snap, err := remote.Fetch(ctx, rev, git.FetchOptions{})
 //	who, err := snap.Verify(keys, git.ModeTagAndHead)
 //
 // Package artifact packs a tree into an archive that is the same to the last bit on

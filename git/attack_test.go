@@ -572,7 +572,7 @@ func TestAttackAmbiguousCommits(t *testing.T) {
 		r := hostile{refs: oneRef(hashOf("commit", text)), pack: pack(5, entries...)}.serve(t, git.Options{})
 		rev, err := r.Resolve(t.Context(), git.Ref{Branch: "main"})
 		require.NoError(t, err)
-		s, err := r.Fetch(t.Context(), rev)
+		s, err := r.Fetch(t.Context(), rev, git.FetchOptions{})
 		if err != nil {
 			require.ErrorIs(t, err, git.ErrMalformed)
 			return err
@@ -725,7 +725,7 @@ func TestAttackStuckServer(t *testing.T) {
 				begin := time.Now()
 				rev, err := r.Resolve(ctx, git.Ref{Branch: "main"})
 				if err == nil {
-					_, err = r.Fetch(ctx, rev)
+					_, err = r.Fetch(ctx, rev, git.FetchOptions{})
 				}
 				require.Less(t, time.Since(begin), 5*time.Second)
 				switch how {

@@ -87,7 +87,7 @@ func TestHTTPAuth(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			_, err = r.Fetch(t.Context(), rev)
+			_, err = r.Fetch(t.Context(), rev, git.FetchOptions{})
 			require.NoError(t, err)
 		})
 	}

@@ -18,7 +18,7 @@
 //	if revision.String() == lastApplied {
 //		return nil // nothing moved but the list of references
 //	}
-//	snapshot, err := remote.Fetch(ctx, revision)
+//	snapshot, err := remote.Fetch(ctx, revision, git.FetchOptions{})
 //	if err != nil {
 //		return err
 //	}

@@ -34,7 +34,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	snapshot, err := remote.Fetch(ctx, revision)
+	snapshot, err := remote.Fetch(ctx, revision, git.FetchOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -113,7 +113,7 @@ func ExampleSnapshot_Verify_unknownKey() {
 		fmt.Println(err)
 		return
 	}
-	snapshot, err := remote.Fetch(ctx, revision)
+	snapshot, err := remote.Fetch(ctx, revision, git.FetchOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -18,7 +18,7 @@ import (
 // points to is given by servers that allow it (git itself does over HTTP if a
 // reference leads to it, most forges do always); [ErrCommitUnavailable]
 // otherwise.
-func (r *Remote) Fetch(ctx context.Context, rev Revision) (*Snapshot, error) {
+func (r *Remote) Fetch(ctx context.Context, rev Revision, _ FetchOptions) (*Snapshot, error) {
 	if _, _, err := rev.ids(); err != nil {
 		return nil, r.wrap(ctx, "fetch", err)
 	}

@@ -30,7 +30,7 @@ func TestFetchByText(t *testing.T) {
 		} {
 			rev, err := git.ParseRevision(text)
 			require.NoError(t, err)
-			s, err := r.Fetch(t.Context(), rev)
+			s, err := r.Fetch(t.Context(), rev, git.FetchOptions{})
 			require.NoError(t, err, text)
 			require.Equal(t, text, s.Revision().String())
 			require.Equal(t, wantTag, s.Revision().Tag)
@@ -49,7 +49,7 @@ func TestFetchCommitThatOnlyATagLeadsTo(t *testing.T) {
 	require.NoError(t, err)
 	f.tag("v1.0.0", commit, nil)
 	f.each(func(t *testing.T, r *git.Remote) {
-		s, err := r.Fetch(t.Context(), git.Revision{Commit: commit})
+		s, err := r.Fetch(t.Context(), git.Revision{Commit: commit}, git.FetchOptions{})
 		require.NoError(t, err)
 		require.Equal(t, commit, s.Commit().Hash)
 		require.Nil(t, s.Tag(), "the commit was asked for, not the tag")
@@ -84,7 +84,7 @@ func TestFetchAfterTheBranchMoved(t *testing.T) {
 		_, err := f.Git(t.Context(), nil, "config", "uploadpack.allowReachableSHA1InWant", "true")
 		require.NoError(t, err)
 		f.each(func(t *testing.T, r *git.Remote) {
-			s, err := r.Fetch(t.Context(), git.Revision{Commit: old})
+			s, err := r.Fetch(t.Context(), git.Revision{Commit: old}, git.FetchOptions{})
 			require.NoError(t, err)
 			require.Equal(t, old, s.Commit().Hash)
 		})
@@ -95,9 +95,9 @@ func TestFetchUnknownCommit(t *testing.T) {
 	f := newFixture(t)
 	f.commit("main", files("a", "1"), nil)
 	f.each(func(t *testing.T, r *git.Remote) {
-		_, err := r.Fetch(t.Context(), git.Revision{Commit: "0123456789abcdef0123456789abcdef01234567"})
+		_, err := r.Fetch(t.Context(), git.Revision{Commit: "0123456789abcdef0123456789abcdef01234567"}, git.FetchOptions{})
 		require.ErrorIs(t, err, git.ErrCommitUnavailable)
-		_, err = r.Fetch(t.Context(), git.Revision{})
+		_, err = r.Fetch(t.Context(), git.Revision{}, git.FetchOptions{})
 		require.ErrorIs(t, err, git.ErrInvalidRef)
 	})
 }
@@ -113,7 +113,7 @@ func TestFetchTagOfATree(t *testing.T) {
 		r := f.remote()
 		rev, err := r.Resolve(t.Context(), git.Ref{Tag: tag})
 		require.NoError(t, err)
-		_, err = r.Fetch(t.Context(), rev)
+		_, err = r.Fetch(t.Context(), rev, git.FetchOptions{})
 		require.ErrorIs(t, err, git.ErrMalformed)
 	}
 }
@@ -176,7 +176,7 @@ func TestFetchIsSafeForConcurrentUse(t *testing.T) {
 					t.Errorf("%s: %v %v", branch, rev, err)
 					return
 				}
-				s, err := r.Fetch(t.Context(), rev)
+				s, err := r.Fetch(t.Context(), rev, git.FetchOptions{})
 				if err != nil {
 					t.Error(err)
 					return

@@ -105,7 +105,7 @@ func snapshot(t *testing.T, r *git.Remote, ref git.Ref) *git.Snapshot {
 	t.Helper()
 	rev, err := r.Resolve(t.Context(), ref)
 	require.NoError(t, err)
-	s, err := r.Fetch(t.Context(), rev)
+	s, err := r.Fetch(t.Context(), rev, git.FetchOptions{})
 	require.NoError(t, err)
 	require.Equal(t, rev, s.Revision())
 	return s

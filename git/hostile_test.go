@@ -141,7 +141,7 @@ func fetchHostile(t *testing.T, r *git.Remote) error {
 	t.Helper()
 	rev, err := r.Resolve(t.Context(), git.Ref{Branch: "main"})
 	require.NoError(t, err)
-	_, err = r.Fetch(t.Context(), rev)
+	_, err = r.Fetch(t.Context(), rev, git.FetchOptions{})
 	return err
 }
 

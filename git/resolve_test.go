@@ -59,7 +59,7 @@ func TestResolve(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tt.want, rev)
 				// Whatever was resolved can be fetched, also from its text form.
-				s, err := r.Fetch(t.Context(), rev)
+				s, err := r.Fetch(t.Context(), rev, git.FetchOptions{})
 				require.NoError(t, err)
 				require.Equal(t, tt.want, s.Revision())
 				require.Equal(t, tt.want.Commit, s.Commit().Hash)
@@ -215,7 +215,7 @@ func TestResolveCost(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, m.Count().Requests)
 
-	_, err = r.Fetch(t.Context(), rev)
+	_, err = r.Fetch(t.Context(), rev, git.FetchOptions{})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, m.Count().Requests, "the references are not listed again")
 }

@@ -25,7 +25,7 @@ func TestRoad(t *testing.T) {
 		require.Equal(t, git.Revision{Name: "v1.2.3", Commit: commit, Tag: tag}, rev)
 		require.Equal(t, "v1.2.3@sha1:"+commit, rev.String())
 
-		s, err := r.Fetch(t.Context(), rev)
+		s, err := r.Fetch(t.Context(), rev, git.FetchOptions{})
 		require.NoError(t, err)
 		keys := parseKeys(t, release.PublicKey(), dev.PublicKey())
 		v, err := s.Verify(keys, git.ModeTagAndHead)

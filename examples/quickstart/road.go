@@ -99,7 +99,7 @@ func (r *road) get(ctx context.Context, rev git.Revision) error {
 	var snap *git.Snapshot
 	return r.out.steps(ctx,
 		step{"fetch", func(ctx context.Context) (note string, err error) {
-			if snap, err = r.remote.Fetch(ctx, rev); err != nil {
+			if snap, err = r.remote.Fetch(ctx, rev, git.FetchOptions{}); err != nil {
 				return "", err
 			}
 			c := snap.Commit()

@@ -1,0 +1,55 @@
+package git
+
+import (
+	"context"
+	"io/fs"
+)
+
+// FetchOptions say what of a revision is wanted, and what the caller has
+// already. The zero value is all files of the repository itself: submodules are
+// empty directories, and files in large file storage are their pointers.
+type FetchOptions struct {
+	// Dirs, if there are any, are the directories that are wanted, by their
+	// paths in the repository; the rest of the tree is left out of the
+	// [Snapshot], and is not transferred from servers that can filter. One that
+	// does not exist is an error.
+	Dirs []string
+	// Submodules, if not nil, are fetched too, and are directories of the
+	// Snapshot like any other.
+	Submodules *Submodules
+	// LFS puts files in the place of pointers to Git's large file storage. It
+	// is asked for them where the repository has them; [Snapshot.LFSFiles]
+	// lists the pointers with and without it.
+	LFS bool
+	// Base is a tree that the caller still has. What of it is in the revision
+	// too is not transferred again.
+	Base Base
+	// Stream, if not nil, is called with the Snapshot while its files still
+	// arrive: reading one waits for it. What Stream makes of them must not be
+	// published before Fetch has returned without an error, for until then
+	// the transfer is not proven whole. After an error Fetch may fetch anew and
+	// call Stream once more. Its error ends the fetch.
+	Stream func(ctx context.Context, s *Snapshot) error
+}
+
+// Base is a tree that was made from a commit of the same repository, such as
+// the artifact of the last revision.
+type Base struct {
+	// Commit is the hash of the commit.
+	Commit string
+	// FS are its files. Some may be missing, and some may be different: they are
+	// known by their content, which is hashed, unless FS has the method
+	// ContentID of [Snapshot].
+	FS fs.FS
+}
+
+// Submodules say how the submodules of a repository are fetched.
+type Submodules struct {
+	// Depth is how deep submodules of submodules are followed. Default: 4.
+	Depth int
+	// Options, if not nil, returns how to open the submodule at a URL, which is
+	// absolute. An error ends the fetch. If Options is nil, submodules at the
+	// scheme, host and port of the repository are opened like it, and all
+	// others without credentials.
+	Options func(ctx context.Context, url string) (Options, error)
+}
