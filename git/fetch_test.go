@@ -70,7 +70,7 @@ func TestFetchAfterTheBranchMoved(t *testing.T) {
 	f.commit("main", files("a", "2"), nil)
 
 	t.Run("http gives what a reference leads to", func(t *testing.T) {
-		s, err := remotes["http"].Fetch(t.Context(), revs["http"])
+		s, err := remotes["http"].Fetch(t.Context(), revs["http"], git.FetchOptions{})
 		require.NoError(t, err)
 		require.Equal(t, old, s.Commit().Hash)
 	})
