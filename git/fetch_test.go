@@ -75,7 +75,7 @@ func TestFetchAfterTheBranchMoved(t *testing.T) {
 		require.Equal(t, old, s.Commit().Hash)
 	})
 	t.Run("ssh gives what a reference points to", func(t *testing.T) {
-		_, err := remotes["ssh"].Fetch(t.Context(), revs["ssh"])
+		_, err := remotes["ssh"].Fetch(t.Context(), revs["ssh"], git.FetchOptions{})
 		require.ErrorIs(t, err, git.ErrCommitUnavailable)
 		require.ErrorContains(t, err, "resolve main@sha1:"+old+" again")
 		require.False(t, terminal(t, err))
