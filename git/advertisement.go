@@ -1,10 +1,7 @@
 package git
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -41,6 +38,9 @@ type advertisement struct {
 	index map[string]int
 	head  string // the reference that HEAD is a link to, if the server says so
 	caps  capabilities
+
+	lim  Limits
+	left int64 // bytes that may still come
 }
 
 // capabilities are what a server can do, with values.
@@ -86,42 +86,72 @@ func (a *advertisement) leadingTo(commit id, name string) (reference, bool) {
 	return reference{}, false
 }
 
-// readAdvertisement reads the list of references in protocol version 0.
-func readAdvertisement(packets *packetReader, lim Limits) (*advertisement, error) {
-	adv := &advertisement{index: map[string]int{}}
-	allowed := int64(lim.References)*256 + 1<<20
-	for first := true; ; {
-		line, flush, err := packets.next()
-		if err != nil {
-			if errors.Is(err, io.EOF) && first {
-				return nil, err
-			}
-			return nil, readError(err)
-		}
-		if flush {
-			if len(adv.refs) == 0 {
-				return nil, ErrEmptyRepository
-			}
-			return adv, nil
-		}
-		if allowed -= int64(len(line)) + 4; allowed < 0 {
-			return nil, &LimitError{"References", int64(lim.References)}
-		}
-		line = bytes.TrimSuffix(line, []byte("\n"))
-		if first && string(line) == "version 1" {
-			continue
-		}
-		if first {
-			text, caps, _ := bytes.Cut(line, []byte{0})
-			if err := adv.readCapabilities(string(caps)); err != nil {
-				return nil, err
-			}
-			line, first = text, false
-		}
-		if err := adv.add(string(line), lim); err != nil {
+func newAdvertisement(lim Limits) *advertisement {
+	return &advertisement{index: map[string]int{}, lim: lim, left: int64(lim.References)*256 + 1<<20}
+}
+
+// readAdvertisement reads the list of references in protocol version 0, of which
+// the first packet was read.
+func readAdvertisement(line string, m mark, packets *packetReader, lim Limits) (*advertisement, error) {
+	adv := newAdvertisement(lim)
+	var err error
+	if line == "version 1" && m == data {
+		if line, m, err = packets.line(); err != nil {
 			return nil, err
 		}
 	}
+	line, caps, _ := strings.Cut(line, "\x00")
+	if err := adv.readCapabilities(caps); err != nil {
+		return nil, err
+	}
+	for m == data {
+		if err := adv.spend(line); err != nil {
+			return nil, err
+		}
+		if err := adv.add(line); err != nil {
+			return nil, err
+		}
+		if line, m, err = packets.line(); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case m != flush:
+		return nil, fmt.Errorf("%w: a list of references without an end", ErrProtocol)
+	case len(adv.refs) == 0:
+		return nil, ErrEmptyRepository
+	}
+	return adv, nil
+}
+
+// readRefs reads the list of references in protocol version 2.
+func readRefs(packets *packetReader, caps capabilities, lim Limits) (*advertisement, error) {
+	adv := newAdvertisement(lim)
+	adv.caps = caps
+	for {
+		line, m, err := packets.line()
+		if err != nil {
+			return nil, err
+		}
+		if m != data {
+			break
+		}
+		if err := adv.spend(line); err != nil {
+			return nil, err
+		}
+		if err := adv.addWithAttributes(line); err != nil {
+			return nil, err
+		}
+	}
+	return adv, nil
+}
+
+// spend counts the bytes of a list.
+func (a *advertisement) spend(line string) error {
+	if a.left -= int64(len(line)) + 4; a.left < 0 {
+		return &LimitError{"References", int64(a.lim.References)}
+	}
+	return nil
 }
 
 func (a *advertisement) readCapabilities(text string) error {
@@ -133,23 +163,27 @@ func (a *advertisement) readCapabilities(text string) error {
 			a.head = target
 		}
 	}
-	if format := a.caps["object-format"]; format != "" && format != "sha1" {
+	return checkFormat(a.caps)
+}
+
+// checkFormat refuses repositories whose objects are not named by SHA-1.
+func checkFormat(caps capabilities) error {
+	if format := caps["object-format"]; format != "" && format != "sha1" {
 		return fmt.Errorf("%w: the repository uses %s; only SHA-1 repositories can be read", ErrObjectFormat, clip(format))
 	}
 	return nil
 }
 
-// add takes a line: an id, a space and a name, which for the target of an
-// annotated tag is the name of the tag and ^{}.
-func (a *advertisement) add(line string, lim Limits) error {
+// add takes a line of version 0: an id, a space and a name, which for the target
+// of an annotated tag is the name of the tag and ^{}.
+func (a *advertisement) add(line string) error {
 	if strings.HasPrefix(line, "shallow ") {
 		return nil // the server's own history is cut off: nothing to us
 	}
-	malformed := func() error { return fmt.Errorf("%w: malformed reference %q", ErrProtocol, clip(line)) }
 	hash, name, ok := strings.Cut(line, " ")
 	target, err := parseID(hash)
 	if !ok || err != nil {
-		return malformed()
+		return malformedRef(line)
 	}
 	if name == "capabilities^{}" && target.isZero() {
 		return nil // there are no references, only capabilities
@@ -157,22 +191,60 @@ func (a *advertisement) add(line string, lim Limits) error {
 	if tag, ok := strings.CutSuffix(name, "^{}"); ok {
 		last := len(a.refs) - 1
 		if last < 0 || a.refs[last].name != tag {
-			return malformed()
+			return malformedRef(line)
 		}
 		a.refs[last].peeled = target
 		return nil
 	}
-	if name != "HEAD" && !strings.HasPrefix(name, "refs/") || !validRefName(name) || target.isZero() {
-		return malformed()
+	return a.put(line, reference{name: name, id: target})
+}
+
+// addWithAttributes takes a line of version 2: an id, a name and attributes.
+func (a *advertisement) addWithAttributes(line string) error {
+	fields := strings.Split(line, " ")
+	if len(fields) < 2 {
+		return malformedRef(line)
 	}
-	if _, twice := a.index[name]; twice {
-		return fmt.Errorf("%w: reference %q twice", ErrProtocol, clip(name))
+	ref := reference{name: fields[1]}
+	var err error
+	if fields[0] != "unborn" {
+		if ref.id, err = parseID(fields[0]); err != nil {
+			return malformedRef(line)
+		}
 	}
-	if len(a.refs) >= lim.References {
-		return &LimitError{"References", int64(lim.References)}
+	for _, attribute := range fields[2:] {
+		key, value, _ := strings.Cut(attribute, ":")
+		switch {
+		case key == "symref-target" && ref.name == "HEAD":
+			a.head = value
+		case key == "peeled":
+			if ref.peeled, err = parseID(value); err != nil {
+				return malformedRef(line)
+			}
+		}
 	}
-	a.index[name] = len(a.refs)
-	a.refs = append(a.refs, reference{name: name, id: target})
+	if fields[0] == "unborn" {
+		return nil // HEAD names a branch without commits
+	}
+	return a.put(line, ref)
+}
+
+func malformedRef(line string) error {
+	return fmt.Errorf("%w: malformed reference %q", ErrProtocol, clip(line))
+}
+
+func (a *advertisement) put(line string, ref reference) error {
+	if ref.name != "HEAD" && !strings.HasPrefix(ref.name, "refs/") || !validRefName(ref.name) || ref.id.isZero() {
+		return malformedRef(line)
+	}
+	if _, twice := a.index[ref.name]; twice {
+		return fmt.Errorf("%w: reference %q twice", ErrProtocol, clip(ref.name))
+	}
+	if len(a.refs) >= a.lim.References {
+		return &LimitError{"References", int64(a.lim.References)}
+	}
+	a.index[ref.name] = len(a.refs)
+	a.refs = append(a.refs, ref)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package git_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -177,7 +178,11 @@ func TestAttackPackBombs(t *testing.T) {
 		post := func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", result)
 			io.WriteString(w, pkt("NAK\n"))
-			data := sidebands(zip)
+			random := make([]byte, 64<<10)
+			_, _ = rand.Read(random)
+			raw := pack(1<<19, packed{3, -1, nil, random})
+			io.WriteString(w, pkt("\x01"+string(raw[:12])))
+			data := sidebands(raw[12 : len(raw)-20])
 			for {
 				if _, err := w.Write(data[:len(data)-len("0000")]); err != nil {
 					return
@@ -436,7 +441,7 @@ func TestAttackRedirects(t *testing.T) {
 	t.Run("to another port, which is followed without credentials", func(t *testing.T) {
 		s := snapshot(t, redirecting(t, other.URL+"/repo.git/info/refs?service=git-upload-pack"), git.Ref{})
 		require.Equal(t, "main", s.Revision().Name)
-		require.EqualValues(t, 1, posts.Load())
+		require.EqualValues(t, 2, posts.Load(), "one for the references, one for the objects")
 		require.Zero(t, leaked.Load())
 	})
 	t.Run("to another port that wants credentials", func(t *testing.T) {

@@ -58,9 +58,13 @@ var (
 	ErrReferenceNotFound error = &kind{"reference not found", false}
 	// ErrNoMatch: no tag is in the SemVer range (see [ReferenceError]).
 	ErrNoMatch error = &kind{"no tag matches", false}
+	// ErrDirectoryNotFound: one of [FetchOptions.Dirs] is not in the tree.
+	ErrDirectoryNotFound error = &kind{"directory not found", false}
 	// ErrCommitUnavailable: the server does not give this commit.
 	ErrCommitUnavailable error = &kind{"commit not available", false}
 
+	// ErrStorage: objects cannot be kept on disk, or what was kept cannot be read.
+	ErrStorage error = &kind{"cannot keep objects on disk", false}
 	// ErrLimit: one of [Limits] was exceeded (see [LimitError]; terminal, but
 	// for Time).
 	ErrLimit error = &kind{"limit exceeded", true}

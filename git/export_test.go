@@ -35,17 +35,18 @@ func TreeNames(raw []byte) ([]string, error) {
 
 // ReadPack decodes a pack and returns how many objects it has.
 func ReadPack(ctx context.Context, pack []byte, lim Limits) (int, error) {
-	objs, err := readPack(ctx, bytes.NewReader(pack), lim.withDefaults())
-	return len(objs), err
+	into := newSegment("")
+	err := receivePack(ctx, bytes.NewReader(pack), into, nil, lim.withDefaults(), func() {})
+	return len(into.index), err
 }
 
 // ReadAdvertisement reads a list of references and returns their names.
 func ReadAdvertisement(data []byte) ([]string, error) {
-	adv, err := readAdvertisement(newPacketReader(bytes.NewReader(data)), Limits{References: 1000})
-	if err != nil {
+	hello, err := readGreeting(newPacketReader(bytes.NewReader(data)), Limits{References: 1000})
+	if err != nil || hello.refs == nil {
 		return nil, err
 	}
-	return adv.names(""), nil
+	return hello.refs.names(""), nil
 }
 
 // CheckSSHSignature parses a signature and checks it over a payload.

@@ -60,16 +60,18 @@ func newHTTPTransport(base *url.URL, opts Options) (*httpTransport, error) {
 
 func (t *httpTransport) close() { t.idle() }
 
-func (t *httpTransport) connect(_ context.Context, metered func(io.Reader) io.Reader) (session, error) {
-	return &httpSession{httpTransport: t, at: t.base, metered: metered}, nil
+func (t *httpTransport) connect(_ context.Context, protocol string, metered func(io.Reader) io.Reader) (session, error) {
+	return &httpSession{httpTransport: t, at: t.base, protocol: protocol, metered: metered}, nil
 }
 
-// httpSession is one operation: a GET for the references and at most one POST.
+// httpSession is one operation: a GET for the server's greeting, and a POST for
+// each request.
 type httpSession struct {
 	*httpTransport
-	at      *url.URL // the repository, after redirects
-	metered func(io.Reader) io.Reader
-	open    []io.ReadCloser
+	at       *url.URL // the repository, after redirects
+	protocol string   // the version that is asked for, empty for 0
+	metered  func(io.Reader) io.Reader
+	open     []io.ReadCloser
 }
 
 // stateless: every request stands alone, unless the first one was redirected:
@@ -180,6 +182,9 @@ func (s *httpSession) do(ctx context.Context, method string, target *url.URL, bo
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	req.Header.Set("User-Agent", userAgent)
+	if s.protocol != "" {
+		req.Header.Set("Git-Protocol", s.protocol)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
 		req.Header.Set("Accept", "application/x-git-upload-pack-result")
@@ -220,19 +225,24 @@ func (s *httpSession) result(resp *http.Response, contentType string) (*packetRe
 	return newPacketReader(s.metered(resp.Body)), nil
 }
 
-// skipService reads the lines that come before the references over HTTP only.
+// skipService reads the lines that come before the greeting over HTTP only.
+// Some servers leave them out in version 2.
 func skipService(packets *packetReader) error {
-	line, flush, err := packets.next()
-	if err != nil {
-		return readError(err)
+	begin, err := packets.r.Peek(len("000eversion 2"))
+	if err == nil && string(begin) == "000eversion 2" {
+		return nil
 	}
-	if flush || strings.TrimSpace(string(line)) != "# service="+service {
+	line, m, err := packets.line()
+	if err != nil {
+		return err
+	}
+	if m != data || strings.TrimSpace(line) != "# service="+service {
 		return fmt.Errorf("%w: not the references of a repository", ErrProtocol)
 	}
-	if _, flush, err = packets.next(); err != nil {
-		return readError(err)
+	if _, m, err = packets.line(); err != nil {
+		return err
 	}
-	if !flush {
+	if m != flush {
 		return fmt.Errorf("%w: not the references of a repository", ErrProtocol)
 	}
 	return nil

@@ -3,6 +3,7 @@ package git
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // id is the name of a Git object: the SHA-1 of its type, size and content.
@@ -27,9 +28,15 @@ func parseID(s string) (id, error) {
 	return i, err
 }
 
-// object is an object as it was stored: its type and raw content, which nobody
-// changes.
-type object struct {
-	kind string // commit, tree, blob or tag
-	raw  []byte
+// checkHash checks a hash, or the beginning of one.
+func checkHash(s string) error {
+	const shortest = 7 // what git shows
+	if len(s) < shortest || len(s) > 2*len(id{}) {
+		return fmt.Errorf("%q is not a commit hash: it takes %d hexadecimal digits, or the first %d or more of them", clip(s), 2*len(id{}), shortest)
+	}
+	_, err := parseID(s + strings.Repeat("0", 2*len(id{})-len(s)))
+	if err != nil {
+		return fmt.Errorf("%q is not a commit hash: it takes hexadecimal digits in lower case", clip(s))
+	}
+	return nil
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // Limits bound what a server or a repository can make this process spend. A
-// field that is zero or less means its default.
+// field that is zero or less means its default, but for those that say
+// otherwise.
 type Limits struct {
 	// Bytes is how much one operation receives. Default: 512 MiB.
 	Bytes int64
@@ -28,6 +29,14 @@ type Limits struct {
 	PathLength int
 	// Depth is how deep a tree may be, in directories. Default: 128.
 	Depth int
+	// History is how many commits deep the history of branches and tags is
+	// searched for a commit that the server does not give by its hash. Default:
+	// 1,000. Less than zero: it is not searched.
+	History int
+	// Kept is how large all files of the commits may be together that a Remote
+	// keeps, in bytes, so that later fetches bring only what is new. Default: 1
+	// GiB. Less than zero: nothing is kept.
+	Kept int64
 	// Time is how long one operation may take. Default: 5 minutes.
 	Time time.Duration
 }
@@ -41,6 +50,12 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Files, 500_000)
 	set(&l.PathLength, 4096)
 	set(&l.Depth, 128)
+	if l.History == 0 {
+		l.History = 1000
+	}
+	if l.Kept == 0 {
+		l.Kept = 1 << 30
+	}
 	set(&l.Time, 5*time.Minute)
 	return l
 }

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,12 +23,16 @@ type Ref struct {
 	// count that are a full version, with or without a v in front; the others
 	// are ignored. Pre-releases count only if the range names one, as in
 	// ">=1.0.0-0". Of tags that are equal but for their build metadata the one
-	// with the last name, in byte order, is taken.
+	// whose commit is the youngest is taken, which takes one more request, for
+	// those commits alone. Where the server cannot give them alone, and of
+	// commits of the same second, it is the last name in byte order.
 	SemVer string
-	// Name is a reference in full: refs/pull/42/head.
+	// Name is a reference in full: refs/pull/42/head. With ^{} at its end it is
+	// the commit that a tag leads to, without the tag.
 	Name string
-	// Commit is the full hash of a commit, 40 hexadecimal digits in lower
-	// case. That a server gives it does not prove that it is, or ever was, on
+	// Commit is the hash of a commit, 40 hexadecimal digits in lower case, or
+	// the first 7 or more of them, if only one commit that a reference leads to
+	// begins with them. That a server gives it does not prove that it is, or ever was, on
 	// a branch of this repository: forges share objects between forks.
 	Commit string
 }
@@ -52,9 +57,10 @@ func (r Ref) String() string {
 // selector is a Ref that was found to make sense.
 type selector struct {
 	ref        Ref
-	commit     id                  // for Commit
+	commit     string              // for Commit: its hash, or the beginning of it
 	constraint *semver.Constraints // for SemVer
 	full       string              // the reference's full name, for Name, Tag and Branch
+	peel       bool                // for Name: what the reference leads to, not a tag
 }
 
 // parse checks a Ref before anything is sent.
@@ -63,12 +69,12 @@ func (r Ref) parse() (selector, error) {
 	var err error
 	switch {
 	case r.Commit != "":
-		s.commit, err = parseID(r.Commit)
+		s.commit, err = r.Commit, checkHash(r.Commit)
 	case r.Name != "":
 		if !strings.HasPrefix(r.Name, "refs/") && r.Name != "HEAD" {
 			err = fmt.Errorf("%v is not a full name, which begins with refs/", r)
 		}
-		s.full = r.Name
+		s.full, s.peel = strings.CutSuffix(r.Name, "^{}")
 	case r.SemVer != "":
 		const longest = 256
 		if len(r.SemVer) > longest {
@@ -98,20 +104,63 @@ const (
 	tagPrefix    = "refs/tags/"
 )
 
-// pick chooses from the references of a repository.
-func (s selector) pick(adv *advertisement) (reference, error) {
+// prefixes are what the references begin with that may be meant; nil: all may.
+func (s selector) prefixes() []string {
+	switch {
+	case s.commit != "":
+		return nil
+	case s.constraint != nil:
+		return versionTags(s.ref.SemVer)
+	case s.full == "" || s.full == "HEAD":
+		return []string{"HEAD", branchPrefix + "main", branchPrefix + "master"}
+	}
+	return []string{s.full}
+}
+
+// family is what references of the kind that is asked for begin with.
+func (s selector) family() string {
 	switch {
 	case s.constraint != nil:
-		return s.pickVersion(adv)
+		return tagPrefix
+	case s.full == "" || s.full == "HEAD":
+		return branchPrefix
+	}
+	return s.full[:strings.Index(s.full[len("refs/"):], "/")+len("refs/")+1]
+}
+
+// versionTags are what the tags begin with that can be in a range.
+func versionTags(constraint string) []string {
+	prefixes := versionPrefixes(constraint)
+	if len(prefixes) == 0 {
+		return []string{tagPrefix}
+	}
+	for i, prefix := range prefixes {
+		prefixes[i] = tagPrefix + prefix
+	}
+	return prefixes
+}
+
+// pick chooses from the references of a repository. The engine, if it is not
+// nil, may be asked what the list does not say.
+func (s selector) pick(ctx context.Context, e engine, adv *advertisement) (reference, error) {
+	switch {
+	case s.commit != "":
+		return s.pickHash(adv)
+	case s.constraint != nil:
+		return s.pickVersion(ctx, e, adv)
 	case s.full == "" || s.full == "HEAD":
 		return pickHead(adv)
 	}
-	if ref, ok := adv.find(s.full); ok {
+	ref, ok := adv.find(s.full)
+	if ok && s.peel {
+		ref.id, ref.peeled = ref.target(), id{}
+	}
+	if ok {
 		return ref, nil
 	}
 	prefix := "refs/"
 	if s.ref.Name == "" {
-		prefix = s.full[:strings.Index(s.full[len("refs/"):], "/")+len("refs/")+1]
+		prefix = s.family()
 	}
 	have, close := similar(strings.TrimPrefix(s.full, prefix), adv.names(prefix))
 	if s.ref.Name != "" {
@@ -120,6 +169,33 @@ func (s selector) pick(adv *advertisement) (reference, error) {
 		}
 	}
 	return reference{}, &ReferenceError{Want: s.ref.String(), Have: have, Similar: close, kind: ErrReferenceNotFound}
+}
+
+// pickHash finds the commit of a short hash among those that the server lists.
+func (s selector) pickHash(adv *advertisement) (reference, error) {
+	var found []reference
+	for _, ref := range adv.refs {
+		target := ref.target()
+		if !strings.HasPrefix(target.String(), s.commit) {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(r reference) bool { return r.id == target }) {
+			found = append(found, reference{name: ref.name, id: target})
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	missing := &ReferenceError{
+		Want: fmt.Sprintf("no reference leads to a commit that begins with %s; give the whole hash", s.commit), kind: ErrReferenceNotFound,
+	}
+	if len(found) > 1 {
+		missing.Want = fmt.Sprintf("more than one commit begins with %s; give more of the hash", s.commit)
+	}
+	for _, ref := range found[:min(len(found), 5)] {
+		missing.Have = append(missing.Have, ref.id.String())
+	}
+	return reference{}, missing
 }
 
 // pickHead is the branch that HEAD names. A server too old to say which, and a
@@ -133,6 +209,9 @@ func pickHead(adv *advertisement) (reference, error) {
 		have, _ := similar("", adv.names(branchPrefix))
 		return reference{}, &ReferenceError{Want: "HEAD names no branch that is there", Have: have, kind: ErrReferenceNotFound}
 	}
+	if strings.HasPrefix(adv.head, "refs/") && validRefName(adv.head) { // it was not asked for by name
+		return reference{name: adv.head, id: head.id, peeled: head.peeled}, nil
+	}
 	for _, name := range []string{"main", "master"} {
 		if ref, ok := adv.find(branchPrefix + name); ok && ref.id == head.id {
 			return ref, nil
@@ -141,12 +220,14 @@ func pickHead(adv *advertisement) (reference, error) {
 	return head, nil
 }
 
-func (s selector) pickVersion(adv *advertisement) (reference, error) {
-	type release struct {
-		name    string
-		version *semver.Version
-	}
-	var matching, all []release
+// release is a tag that is a version.
+type release struct {
+	name    string
+	version *semver.Version
+}
+
+// releases are the tags that are full versions, those that a range allows apart.
+func (s selector) releases(adv *advertisement) (matching, all []release) {
 	for _, name := range adv.names(tagPrefix) {
 		version, err := semver.StrictNewVersion(strings.TrimPrefix(name, "v"))
 		if err != nil {
@@ -158,12 +239,17 @@ func (s selector) pickVersion(adv *advertisement) (reference, error) {
 			matching = append(matching, r)
 		}
 	}
+	return matching, all
+}
+
+func (s selector) pickVersion(ctx context.Context, e engine, adv *advertisement) (reference, error) {
 	order := func(a, b release) int {
 		if c := a.version.Compare(b.version); c != 0 {
 			return c
 		}
 		return strings.Compare(a.name, b.name)
 	}
+	matching, all := s.releases(adv)
 	if len(matching) == 0 {
 		// The newest say most about why nothing matches.
 		slices.SortFunc(all, func(a, b release) int { return order(b, a) })
@@ -173,6 +259,14 @@ func (s selector) pickVersion(adv *advertisement) (reference, error) {
 		}
 		return reference{}, &ReferenceError{Want: s.ref.String(), Have: newest, kind: ErrNoMatch}
 	}
-	ref, _ := adv.find(tagPrefix + slices.MaxFunc(matching, order).name)
-	return ref, nil
+	highest := slices.MaxFunc(matching, order)
+	var tied []reference
+	for _, r := range matching {
+		if r.version.Compare(highest.version) == 0 {
+			ref, _ := adv.find(tagPrefix + r.name)
+			tied = append(tied, ref)
+		}
+	}
+	slices.SortFunc(tied, func(a, b reference) int { return strings.Compare(b.name, a.name) })
+	return youngest(ctx, e, tied)
 }

@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,9 +19,15 @@ type Remote struct {
 	progress  func(Progress)
 	secrets   secrets
 
-	mu     sync.Mutex
-	closed bool
-	last   *resolved
+	engine Engine
+	dir    string
+
+	mu       sync.Mutex
+	closed   bool
+	hello    *greeting // of the last session, where the next needs no other
+	resolved []*resolved
+	kept     []*Snapshot
+	busy     map[id]chan struct{} // commits that are being fetched
 }
 
 // Options say how to talk to a repository. The zero value is right for a public
@@ -35,10 +42,17 @@ type Options struct {
 	InsecureCredentials bool
 	// Limits bound what the server can make this process spend.
 	Limits Limits
+	// Dir, if not empty, is a directory, for this Remote alone, where objects are
+	// kept for the time after a restart. It is made if it is not there. Without
+	// it they are in memory, and in a file without a name in the system's
+	// directory for temporary files when they are larger than a few megabytes.
+	Dir string
 	// WrapTransport is given the HTTP transport and returns the one to use, to
 	// count, trace or record. It sees the Authorization header. It is not used
 	// for SSH.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
+	// Engine that does the work. The zero value chooses by itself.
+	Engine Engine
 	// Progress, if not nil, is called while data arrives: often, from the
 	// goroutine of the operation, which waits for it.
 	Progress func(Progress)
@@ -68,6 +82,9 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 		limits:   opts.Limits.withDefaults(),
 		progress: opts.Progress,
 		secrets:  opts.Auth.secrets(),
+		engine:   opts.Engine,
+		dir:      opts.Dir,
+		busy:     map[id]chan struct{}{},
 	}
 	r.transport, err = newTransport(u, opts)
 	if err != nil {
@@ -79,27 +96,28 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 // URL returns the address of the repository.
 func (r *Remote) URL() string { return r.shown }
 
-// Close drops connections that are kept for later. Operations begun after it
-// fail with [ErrClosed]; those under way end by themselves.
+// Close drops connections and objects that are kept for later. Operations begun
+// after it fail with [ErrClosed]; those under way end by themselves, and a
+// [Snapshot] can be read as before.
 func (r *Remote) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed, r.last = true, nil
+	r.closed, r.hello, r.resolved, r.kept = true, nil, nil, nil
 	r.transport.close()
 	return nil
 }
 
 // transport is a way to reach git-upload-pack on a server.
 type transport interface {
-	// connect begins an operation. What it reads from the server it reads
-	// through metered.
-	connect(ctx context.Context, metered func(io.Reader) io.Reader) (session, error)
+	// connect begins an operation, in a version of the protocol. What it reads
+	// from the server it reads through metered.
+	connect(ctx context.Context, protocol string, metered func(io.Reader) io.Reader) (session, error)
 	close()
 }
 
-// session is one operation: the list of references, then at most one request.
+// session is one operation: the server's greeting, then requests.
 type session interface {
-	// advertise returns a reader that stands at the first reference.
+	// advertise returns a reader that stands at the greeting.
 	advertise(ctx context.Context) (*packetReader, error)
 	// request sends a request and returns a reader that stands at the answer.
 	request(ctx context.Context, body []byte) (*packetReader, error)
@@ -116,23 +134,84 @@ func newTransport(u *url.URL, opts Options) (transport, error) {
 	return newHTTPTransport(u, opts)
 }
 
-// do runs an operation with a session, within the limits.
-func (r *Remote) do(ctx context.Context, op string, run func(context.Context, session) error) error {
-	r.mu.Lock()
-	closed := r.closed
-	r.mu.Unlock()
-	if closed {
-		return r.wrap(ctx, op, ErrClosed)
-	}
+// do runs an operation within the limits, with the engine that can.
+func (r *Remote) do(ctx context.Context, op string, run func(context.Context, engine) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.limits.Time, &LimitError{"Time", int64(r.limits.Time)})
 	defer cancel()
+	return r.wrap(ctx, op, r.attempt(ctx, run))
+}
+
+func (r *Remote) attempt(ctx context.Context, run func(context.Context, engine) error) error {
 	m := &meter{limit: r.limits.Bytes}
-	s, err := r.transport.connect(ctx, func(body io.Reader) io.Reader {
+	if r.engine == EngineCompatible {
+		return r.compatible(ctx, m, run)
+	}
+	hello, err := r.greeting()
+	if err != nil {
+		return err
+	}
+	err = r.fast(ctx, m, hello, run)
+	if hello != nil && errors.Is(err, ErrProtocol) {
+		err = r.fast(ctx, m, nil, run) // the server is not the one that it was
+	}
+	if r.engine == EngineAuto && errors.Is(err, ErrProtocol) && r.compatible(ctx, m, run) == nil {
+		return nil
+	}
+	return err
+}
+
+// session runs something with a session, through the meter.
+func (r *Remote) session(ctx context.Context, protocol string, m *meter, run func(session) error) error {
+	s, err := r.transport.connect(ctx, protocol, func(body io.Reader) io.Reader {
 		return &meteredReader{body, m, r.progress}
 	})
-	if err == nil {
-		err = run(ctx, s)
-		s.close(err == nil)
+	if err != nil {
+		return err
 	}
-	return r.wrap(ctx, op, err)
+	err = run(s)
+	s.close(err == nil)
+	return err
+}
+
+// fast runs an operation with the fast engine.
+func (r *Remote) fast(ctx context.Context, m *meter, hello *greeting, run func(context.Context, engine) error) error {
+	return r.session(ctx, protocol2, m, func(s session) error {
+		c := &client{session: s, lim: r.limits}
+		if s.stateless() {
+			c.hello = hello
+		}
+		err := run(ctx, c)
+		if err == nil && s.stateless() {
+			r.remember(c.hello)
+		}
+		return err
+	})
+}
+
+// compatible runs an operation with go-git.
+func (r *Remote) compatible(ctx context.Context, m *meter, run func(context.Context, engine) error) error {
+	if _, err := r.greeting(); err != nil {
+		return err
+	}
+	return r.session(ctx, "", m, func(s session) error {
+		return run(ctx, &goGit{session: s, lim: r.limits})
+	})
+}
+
+// greeting returns what the server said last time, if that still helps.
+func (r *Remote) greeting() (*greeting, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	return r.hello, nil
+}
+
+func (r *Remote) remember(g *greeting) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g != nil && !r.closed {
+		r.hello = &greeting{version: g.version, caps: g.caps}
+	}
 }

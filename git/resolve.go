@@ -2,14 +2,12 @@ package git
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
+	"slices"
 )
 
 // Resolve asks the server which commit a reference means now. It lists the
-// references once and moves no objects; for [Ref.Commit] there is nothing to
-// ask, and no request is made.
+// references that may be meant and moves no objects; for a whole hash in
+// [Ref.Commit] there is nothing to ask, and no request is made.
 //
 // Beside what a connection can suffer, errors are [ErrInvalidRef],
 // [ErrEmptyRepository], [ErrReferenceNotFound] and [ErrNoMatch], the last two
@@ -19,43 +17,60 @@ func (r *Remote) Resolve(ctx context.Context, ref Ref) (Revision, error) {
 	if err != nil {
 		return Revision{}, r.wrap(ctx, "resolve", err)
 	}
-	if ref.Commit != "" {
+	if len(ref.Commit) == len(id{})*2 {
 		return Revision{Commit: ref.Commit}, nil
 	}
 	var found *resolved
-	err = r.do(ctx, "resolve", func(ctx context.Context, s session) error {
-		adv, err := list(ctx, s, r.limits)
+	err = r.do(ctx, "resolve", func(ctx context.Context, e engine) error {
+		picked, err := selector.resolve(ctx, e)
 		if err != nil {
 			return err
 		}
-		picked, err := selector.pick(adv)
-		if err != nil {
-			return err
-		}
-		found = newResolved(picked, adv.caps)
+		found = newResolved(picked)
 		if ref.Name != "" && ref.Name != "HEAD" {
 			found.rev.Name = ref.Name // as it was asked for
 		}
-		r.remember(found, s)
+		if selector.commit != "" {
+			found.rev = Revision{Commit: found.rev.Commit}
+		}
 		return nil
 	})
 	if err != nil {
 		return Revision{}, err
 	}
+	r.noteResolved(found)
 	return found.rev, nil
 }
 
-// list reads the references of the repository.
-func list(ctx context.Context, s session, lim Limits) (*advertisement, error) {
-	packets, err := s.advertise(ctx)
+// resolve lists the references that may be meant, and picks one. If that fails,
+// more are listed, to say what there is.
+func (s selector) resolve(ctx context.Context, e engine) (reference, error) {
+	prefixes := s.prefixes()
+	adv, err := e.list(ctx, prefixes)
 	if err != nil {
-		return nil, err
+		return reference{}, err
 	}
-	adv, err := readAdvertisement(packets, lim)
-	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: the server ended the session without an answer", ErrProtocol)
+	picked, err := s.pick(ctx, e, adv)
+	if err == nil || prefixes == nil {
+		return picked, nonEmpty(adv, err)
 	}
-	return adv, err
+	if adv, e := e.list(ctx, []string{s.family()}); e == nil && len(adv.refs) > 0 {
+		_, err = s.pick(ctx, nil, adv)
+		return reference{}, err
+	}
+	adv, e2 := e.list(ctx, nil)
+	if e2 != nil {
+		return reference{}, e2
+	}
+	return reference{}, nonEmpty(adv, err)
+}
+
+// nonEmpty says why nothing was found in a repository without references.
+func nonEmpty(adv *advertisement, err error) error {
+	if err != nil && len(adv.refs) == 0 {
+		return ErrEmptyRepository
+	}
+	return err
 }
 
 // resolved is what a list of references says about one revision.
@@ -63,15 +78,13 @@ type resolved struct {
 	rev  Revision
 	ref  string // the reference's full name, empty for a bare commit
 	want id     // what to ask for: the tag, or the commit
-	caps capabilities
 }
 
-func newResolved(ref reference, caps capabilities) *resolved {
+func newResolved(ref reference) *resolved {
 	found := &resolved{
 		rev:  Revision{Name: ref.short(), Commit: ref.target().String()},
 		ref:  ref.name,
 		want: ref.id,
-		caps: caps,
 	}
 	if ref.id != ref.target() {
 		found.rev.Tag = ref.id.String()
@@ -79,24 +92,29 @@ func newResolved(ref reference, caps capabilities) *resolved {
 	return found
 }
 
-// remember keeps the last answer, so that a Fetch of it need not list the
-// references again, where the protocol allows that.
-func (r *Remote) remember(found *resolved, s session) {
-	if !s.stateless() {
-		return
-	}
+// noteResolved keeps the last answers, so that a Fetch of one need not list the
+// references again.
+func (r *Remote) noteResolved(found *resolved) {
+	const most = 32
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed {
-		r.last = found
+	if r.closed {
+		return
+	}
+	r.resolved = slices.DeleteFunc(r.resolved, func(old *resolved) bool { return old.rev == found.rev })
+	r.resolved = append(r.resolved, found)
+	if n := len(r.resolved); n > most {
+		r.resolved = slices.Delete(r.resolved, 0, n-most)
 	}
 }
 
-func (r *Remote) remembered(rev Revision) *resolved {
+func (r *Remote) lastResolved(rev Revision) *resolved {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last == nil || r.last.rev != rev {
-		return nil
+	for _, found := range r.resolved {
+		if found.rev == rev {
+			return found
+		}
 	}
-	return r.last
+	return nil
 }

@@ -213,11 +213,17 @@ func TestResolveCost(t *testing.T) {
 
 	rev, err := r.Resolve(t.Context(), git.Ref{})
 	require.NoError(t, err)
-	require.EqualValues(t, 1, m.Count().Requests)
+	require.EqualValues(t, 2, m.Count().Requests, "the server says what it can do, and lists")
+	_, err = r.Resolve(t.Context(), git.Ref{})
+	require.NoError(t, err)
+	require.EqualValues(t, 3, m.Count().Requests, "it says so once")
 
 	_, err = r.Fetch(t.Context(), rev, git.FetchOptions{})
 	require.NoError(t, err)
-	require.EqualValues(t, 2, m.Count().Requests, "the references are not listed again")
+	require.EqualValues(t, 4, m.Count().Requests, "the references are not listed again")
+	_, err = r.Fetch(t.Context(), rev, git.FetchOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 4, m.Count().Requests, "what is held is not asked for")
 }
 
 // Operations share a connection.

@@ -10,7 +10,7 @@ import (
 type Revision struct {
 	// Name is the reference: a branch or tag by its short name, and in full
 	// (refs/pull/1/head) if that is how it was asked for, with [Ref.Name]. Empty
-	// if a commit was asked for.
+	// if a commit was asked for. With ^{} at its end it is what a tag leads to.
 	Name string
 	// Commit is its hash, 40 hexadecimal digits in lower case.
 	Commit string
@@ -39,7 +39,7 @@ func ParseRevision(s string) (Revision, error) {
 	// A name may hold an @, so the last one counts.
 	if i := strings.LastIndex(s, "@"); i >= 0 {
 		name, hash = s[:i], s[i+1:]
-		if !validRefName(name) {
+		if !validName(name) {
 			return Revision{}, fmt.Errorf("%w: revision %q: %q is not the name of a reference", ErrInvalidRef, clip(s), clip(name))
 		}
 	}
@@ -60,7 +60,7 @@ func (r Revision) ids() (commit, tag id, err error) {
 	if err == nil && r.Tag != "" {
 		tag, err = parseID(r.Tag)
 	}
-	if err == nil && r.Name != "" && !validRefName(r.Name) {
+	if err == nil && r.Name != "" && !validName(r.Name) {
 		err = fmt.Errorf("%q is not the name of a reference", clip(r.Name))
 	}
 	if err != nil {
@@ -68,6 +68,10 @@ func (r Revision) ids() (commit, tag id, err error) {
 	}
 	return commit, tag, nil
 }
+
+// validName says whether a revision can have the name: a reference, or what one
+// leads to.
+func validName(name string) bool { return validRefName(strings.TrimSuffix(name, "^{}")) }
 
 // validRefName says whether git would accept the name, short or full, by the
 // rules of git check-ref-format.

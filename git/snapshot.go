@@ -2,91 +2,95 @@ package git
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"time"
 )
 
-// Snapshot is the content of a repository at one revision, held in memory and
-// never changed. It is a file system: an [fs.FS] and also an [fs.ReadDirFS],
-// [fs.ReadFileFS], [fs.StatFS], [fs.ReadLinkFS] and [fs.SubFS], safe for
-// concurrent use.
+// Snapshot is the content of a repository at one revision, never changed. It is a
+// file system: an [fs.FS] and also an [fs.ReadDirFS], [fs.ReadFileFS],
+// [fs.StatFS], [fs.ReadLinkFS] and [fs.SubFS], safe for concurrent use. It needs
+// no closing: what it holds is freed when it is not used any more.
 //
 // Files have the mode 0644, or 0755 if they are executable; all have the time of
 // the commit. A link is followed inside the tree only, also from a directory
 // that [Snapshot.Sub] returned; one that leads out of it, or in circles, is
-// [ErrLink]. A submodule is an empty directory. What Git attributes and large
-// file storage would make of a file on checkout is not done: it is what the
-// repository holds.
+// [ErrLink]. A submodule is an empty directory, and a file in large file storage
+// is its pointer, unless [FetchOptions] asked for them. What Git attributes
+// would make of a file on checkout is not done: it is what the repository holds.
 type Snapshot struct {
 	treeFS
 
-	found   *resolved
-	objects objects
-	commit  *Commit
-	tag     *Tag // nil: none
+	found  *resolved
+	commit *Commit
+	tag    *Tag // nil: none
+	walked int
+	// rawCommit and rawTag are what was signed.
+	rawCommit, rawTag []byte
 }
 
-// newSnapshot checks that objects are the whole of a revision.
-func newSnapshot(ctx context.Context, objs objects, found *resolved, lim Limits) (*Snapshot, error) {
-	s := &Snapshot{found: found, objects: objs}
+// newSnapshot begins a snapshot. It waits for the commit, but not for its files.
+func newSnapshot(objects *store, found *resolved, lim Limits, dirs *directories) (*Snapshot, error) {
+	s := &Snapshot{found: found}
 	commit, tag, err := found.rev.ids()
 	if err != nil {
 		return nil, err
 	}
-	outer, err := peel(objs, found.want, commit)
+	outer, raw, err := peel(objects, found.want, commit)
 	if err != nil {
 		return nil, err
 	}
 	if !tag.isZero() {
-		s.tag = outer
+		s.tag, s.rawTag = outer, raw
 	}
-	o, ok := objs[commit]
-	if !ok || o.kind != "commit" {
-		return nil, fmt.Errorf("%w: the server did not send commit %s", ErrMalformed, commit)
+	if s.rawCommit, err = objects.read(commit, commitObject); err != nil {
+		return nil, err
 	}
-	if s.commit, err = parseCommit(commit, o.raw); err != nil {
+	if s.commit, err = parseCommit(commit, s.rawCommit); err != nil {
 		return nil, err
 	}
 	root, err := parseID(s.commit.Tree)
 	if err != nil {
 		return nil, err
 	}
-	store := &treeStore{objects: objs, trees: map[id]*tree{}, time: s.commit.Committer.Time}
-	if err := store.load(ctx, root, lim); err != nil {
-		return nil, err
-	}
-	s.treeFS = treeFS{store: store, root: root, base: "."}
+	s.treeFS = treeFS{tree: &treeStore{
+		objects: objects, lim: lim, dirs: dirs,
+		trees: map[id]*tree{}, time: s.commit.Committer.Time,
+	}, base: "."}
+	s.tree.root = node{entry: entry{name: ".", mode: fs.ModeDir | 0o755, hash: root}, path: ".", tree: s.tree, rel: "."}
 	return s, nil
 }
 
 // peel follows a tag, and tags of tags, to a commit, and returns the outer one.
-func peel(objs objects, at, commit id) (outer *Tag, err error) {
+func peel(objects *store, at, commit id) (outer *Tag, raw []byte, err error) {
 	const most = 8
 	for range most {
 		if at == commit {
-			return outer, nil
+			return outer, raw, nil
 		}
-		o, ok := objs[at]
-		if !ok || o.kind != "tag" {
-			return nil, fmt.Errorf("%w: %s does not lead to commit %s", ErrMalformed, at, commit)
+		content, err := objects.read(at, tagObject)
+		var missing *missingError
+		if errors.Is(err, ErrMalformed) && !errors.As(err, &missing) {
+			return nil, nil, fmt.Errorf("%w: %s does not lead to commit %s", ErrMalformed, at, commit)
 		}
-		tag, kind, err := parseTag(at, o.raw)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		tag, kind, err := parseTag(at, content)
+		if err != nil {
+			return nil, nil, err
 		}
 		if kind != "commit" && kind != "tag" {
-			return nil, fmt.Errorf("%w: tag %q is of a %s, not of a commit", ErrMalformed, clip(tag.Name), clip(kind))
+			return nil, nil, fmt.Errorf("%w: tag %q is of a %s, not of a commit", ErrMalformed, clip(tag.Name), clip(kind))
 		}
 		if outer == nil {
-			outer = tag
+			outer, raw = tag, content
 		}
 		if at, err = parseID(tag.Target); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return nil, fmt.Errorf("%w: tags of tags, more than %d deep", ErrMalformed, most)
+	return nil, nil, fmt.Errorf("%w: tags of tags, more than %d deep", ErrMalformed, most)
 }
 
 // Revision returns what the snapshot is of.
@@ -105,9 +109,14 @@ func (s *Snapshot) Tag() *Tag {
 	return &tag
 }
 
+// Walked returns how deep the history of the repository was fetched to find the
+// commit, because the server did not give it by its hash; 0 if it did.
+func (s *Snapshot) Walked() int { return s.walked }
+
 // TreeHash returns the hash of a directory; "." is the root. Two directories of
 // equal hash have equal content, of this repository or another, whatever
-// commits they are in. That of a submodule is the commit that it is at.
+// commits they are in. That of a submodule is the commit that it is at. With
+// [FetchOptions.Dirs] it covers also what was left out.
 func (s *Snapshot) TreeHash(dir string) (string, error) {
 	n, err := s.lookup("treehash", dir, true)
 	if err != nil {
@@ -119,65 +128,36 @@ func (s *Snapshot) TreeHash(dir string) (string, error) {
 	return n.hash.String(), nil
 }
 
-// treeStore holds the trees of a snapshot, parsed once.
-type treeStore struct {
-	objects objects
-	trees   map[id]*tree
-	time    time.Time
-}
+// ContentID returns the id of a file's content, without reading it: the hash of
+// Git's blob. Two files of equal id have equal content. Links are followed. Of a
+// file in large file storage it is the id of the pointer.
+func (s *Snapshot) ContentID(name string) (string, error) { return s.contentID(name) }
 
-// load reads all trees below a root, and makes sure that everything they name
-// is there.
-func (s *treeStore) load(ctx context.Context, root id, lim Limits) error {
-	files := 0
-	var walk func(hash id, dir string, depth int) error
-	walk = func(hash id, dir string, depth int) error {
-		if depth > lim.Depth {
-			return &LimitError{"Depth", int64(lim.Depth)}
-		}
-		t, err := s.tree(hash)
-		if err != nil {
-			return fmt.Errorf("%q: %w", clip(dir), err)
-		}
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		for _, e := range t.entries {
-			if files++; files > lim.Files {
-				return &LimitError{"Files", int64(lim.Files)}
-			}
-			name := path.Join(dir, e.name)
-			if len(name) > lim.PathLength {
-				return &LimitError{"PathLength", int64(lim.PathLength)}
-			}
-			switch {
-			case e.submodule:
-			case e.mode.IsDir():
-				if err := walk(e.hash, name, depth+1); err != nil {
-					return err
-				}
-			case s.objects[e.hash].kind != "blob":
-				return fmt.Errorf("%w: %q: the server did not send blob %s", ErrMalformed, clip(name), e.hash)
-			}
-		}
-		return nil
-	}
-	return walk(root, ".", 0)
-}
+// LFSFiles returns the files of which the repository holds only a pointer into
+// large file storage, in the order of their paths; those in submodules are not
+// among them.
+func (s *Snapshot) LFSFiles() []LFSFile { return append([]LFSFile(nil), s.tree.pointers...) }
 
-// tree returns a parsed tree. Only load adds to the trees.
-func (s *treeStore) tree(hash id) (*tree, error) {
-	if t := s.trees[hash]; t != nil {
-		return t, nil
-	}
-	o, ok := s.objects[hash]
-	if !ok || o.kind != "tree" {
-		return nil, fmt.Errorf("%w: the server did not send tree %s", ErrMalformed, hash)
-	}
-	t, err := parseTree(hash, o.raw)
+// assemble makes the snapshot of a transfer that is under way, and makes sure
+// that everything is there.
+func (f *fetching) assemble(ctx context.Context, objects *store, found *resolved, bases []base, sparse bool) (*Snapshot, error) {
+	s, err := newSnapshot(objects, found, f.remote.limits, f.dirs)
 	if err != nil {
 		return nil, err
 	}
-	s.trees[hash] = t
-	return t, nil
+	s.tree.partial = sparse
+	for _, b := range bases {
+		s.tree.known = append(s.tree.known, b.trees)
+	}
+	streamed := make(chan error, 1)
+	if f.streamed = f.opts.Stream != nil && !sparse && f.opts.Submodules == nil && !f.opts.LFS; f.streamed {
+		go func() { streamed <- f.opts.Stream(ctx, s) }()
+	} else {
+		close(streamed)
+	}
+	err = s.tree.load(ctx)
+	if failure := <-streamed; err == nil {
+		err = failure
+	}
+	return s, err
 }

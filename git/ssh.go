@@ -61,7 +61,7 @@ func (t *sshTransport) close() {}
 type sshSession struct {
 	client  *ssh.Client
 	session *ssh.Session
-	stop    func() bool
+	cuts    []func() bool // each takes back that the end of a context ends this
 	stdin   io.WriteCloser
 	packets *packetReader
 	stderr  tail
@@ -69,7 +69,7 @@ type sshSession struct {
 
 // connect dials and starts the command. The end of ctx closes the connection,
 // whatever it is doing: the handshake of x/crypto/ssh knows no context.
-func (t *sshTransport) connect(ctx context.Context, metered func(io.Reader) io.Reader) (session, error) {
+func (t *sshTransport) connect(ctx context.Context, protocol string, metered func(io.Reader) io.Reader) (session, error) {
 	dialer := net.Dialer{Timeout: 30 * time.Second}
 	conn, err := dialer.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
@@ -82,8 +82,8 @@ func (t *sshTransport) connect(ctx context.Context, metered func(io.Reader) io.R
 		conn.Close()
 		return nil, err
 	}
-	s := &sshSession{client: client, stop: stop}
-	if err := s.start(t.command, metered); err != nil {
+	s := &sshSession{client: client, cuts: []func() bool{stop}}
+	if err := s.start(t.command, protocol, metered); err != nil {
 		s.close(false)
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -119,7 +119,7 @@ func (t *sshTransport) handshake(conn net.Conn) (*ssh.Client, error) {
 	return nil, fmt.Errorf("%w: %s", ErrUnreachable, clip(err.Error()))
 }
 
-func (s *sshSession) start(command string, metered func(io.Reader) io.Reader) (err error) {
+func (s *sshSession) start(command, protocol string, metered func(io.Reader) io.Reader) (err error) {
 	if s.session, err = s.client.NewSession(); err != nil {
 		return err
 	}
@@ -131,6 +131,10 @@ func (s *sshSession) start(command string, metered func(io.Reader) io.Reader) (e
 		return err
 	}
 	s.session.Stderr = &s.stderr
+	if protocol != "" {
+		// A server that does not take it answers in version 0.
+		_ = s.session.Setenv("GIT_PROTOCOL", protocol)
+	}
 	s.packets = newPacketReader(metered(stdout))
 	return s.session.Start(command)
 }
@@ -149,7 +153,8 @@ func (s *sshSession) advertise(context.Context) (*packetReader, error) {
 	return s.packets, nil
 }
 
-func (s *sshSession) request(_ context.Context, body []byte) (*packetReader, error) {
+func (s *sshSession) request(ctx context.Context, body []byte) (*packetReader, error) {
+	s.cuts = append(s.cuts, context.AfterFunc(ctx, func() { s.client.Close() }))
 	if _, err := s.stdin.Write(body); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -161,7 +166,9 @@ func (s *sshSession) close(bool) {
 		s.stdin.Close()
 	}
 	s.client.Close()
-	s.stop()
+	for _, stop := range s.cuts {
+		stop()
+	}
 }
 
 // tail keeps the end of what is written to it, for a message.

@@ -1,22 +1,19 @@
 package git
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"time"
 )
 
 // treeFS is a directory of a snapshot as a file system.
 type treeFS struct {
-	store *treeStore
-	root  id     // of the whole tree, which links stay inside
-	base  string // the directory, "." for the root
+	tree *treeStore
+	base string // the directory, "." for the root
 }
 
 var _ interface {
@@ -32,7 +29,14 @@ var errNotDir = errors.New("not a directory")
 // node is what a path leads to. The root has no name in a tree.
 type node struct {
 	entry
-	path string // in the whole tree, links resolved but for the last element
+	path string     // in the snapshot, links resolved but for the last element
+	tree *treeStore // that it is in: the snapshot's, or that of a submodule
+	rel  string     // the path in this tree
+}
+
+// in returns the node of an entry of a directory of this tree.
+func (s *treeStore) in(dir node, rel string, e entry) node {
+	return node{entry: e, path: path.Join(dir.path, e.name), tree: s, rel: path.Join(rel, e.name)}
 }
 
 // lookup walks to a path. Links on the way are followed, and the last element
@@ -41,7 +45,7 @@ func (f treeFS) lookup(op, name string, follow bool) (node, error) {
 	if !fs.ValidPath(name) {
 		return node{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	n, err := f.store.walk(f.root, path.Join(f.base, name), follow)
+	n, err := f.tree.walk(path.Join(f.base, name), follow)
 	if err != nil {
 		return node{}, &fs.PathError{Op: op, Path: name, Err: err}
 	}
@@ -50,10 +54,9 @@ func (f treeFS) lookup(op, name string, follow bool) (node, error) {
 
 // walk resolves a path from the root. It keeps the rest of the way as text and
 // puts the target of a link in front of it, as a kernel does.
-func (s *treeStore) walk(root id, name string, follow bool) (node, error) {
+func (s *treeStore) walk(name string, follow bool) (node, error) {
 	const mostLinks = 40
-	top := node{entry: entry{name: ".", mode: fs.ModeDir | 0o755, hash: root}, path: "."}
-	at := []node{top} // the directories from the root to here
+	at := []node{s.root} // the directories from the root to here
 	rest := name
 	for links := 0; rest != ""; {
 		var element string
@@ -72,7 +75,7 @@ func (s *treeStore) walk(root id, name string, follow bool) (node, error) {
 			at = at[:len(at)-1]
 			continue
 		}
-		next, err := s.child(here, element)
+		next, err := here.child(element)
 		if err != nil {
 			return node{}, err
 		}
@@ -83,7 +86,7 @@ func (s *treeStore) walk(root id, name string, follow bool) (node, error) {
 		if links++; links > mostLinks {
 			return node{}, fmt.Errorf("%w: more than %d links on the way", ErrLink, mostLinks)
 		}
-		target, err := s.target(next.hash)
+		target, err := next.target()
 		if err != nil {
 			return node{}, err
 		}
@@ -92,38 +95,64 @@ func (s *treeStore) walk(root id, name string, follow bool) (node, error) {
 	return at[len(at)-1], nil
 }
 
-func (s *treeStore) child(dir node, name string) (node, error) {
-	if dir.submodule {
-		return node{}, fs.ErrNotExist
-	}
-	t, err := s.loaded(dir.hash)
+// child returns an entry of a directory.
+func (n node) child(name string) (node, error) {
+	in, rel, t, err := n.inside()
 	if err != nil {
 		return node{}, err
 	}
-	e, ok := t.find(name)
-	if !ok {
+	if t == nil {
 		return node{}, fs.ErrNotExist
 	}
-	return node{e, path.Join(dir.path, name)}, nil
+	e, ok := t.find(name)
+	child := in.in(n, rel, e)
+	if !ok || !in.dirs.reaches(child.rel) {
+		return node{}, fs.ErrNotExist
+	}
+	return child, nil
 }
 
-// loaded returns a tree that load has found good.
-func (s *treeStore) loaded(hash id) (*tree, error) {
-	t := s.trees[hash]
-	if t == nil {
-		return nil, fs.ErrNotExist
+// inside returns the content of a directory, the tree that it is in, and where:
+// of a submodule, that of another repository; nothing if it was not fetched.
+func (n node) inside() (in *treeStore, rel string, t *tree, err error) {
+	in, rel = n.tree, n.rel
+	hash := n.hash
+	if n.submodule {
+		if in = n.tree.mounted[n.rel]; in == nil {
+			return nil, "", nil, nil
+		}
+		rel, hash = ".", in.root.hash
 	}
-	return t, nil
+	t, err = in.treeOf(hash)
+	return in, rel, t, err
+}
+
+// place returns where the content of a file is.
+func (n node) place() (place, error) {
+	if p, ok := n.tree.large[n.hash]; ok {
+		return p, nil
+	}
+	return n.tree.objects.find(n.hash)
 }
 
 // target reads a link that may be followed: relative, and not long.
-func (s *treeStore) target(hash id) (string, error) {
+func (n node) target() (string, error) {
 	const longest = 4096
-	target := string(s.objects[hash].raw)
+	p, err := n.place()
+	if err != nil {
+		return "", err
+	}
+	if p.size == 0 || p.size > longest {
+		return "", fmt.Errorf("%w: its target is malformed", ErrLink)
+	}
+	raw, err := p.content()
+	target := string(raw)
 	switch {
+	case err != nil:
+		return "", err
 	case strings.HasPrefix(target, "/"):
 		return "", fmt.Errorf("%w: it leads out of the tree", ErrLink)
-	case target == "" || len(target) > longest || strings.ContainsRune(target, 0):
+	case strings.ContainsRune(target, 0):
 		return "", fmt.Errorf("%w: its target is malformed", ErrLink)
 	}
 	return target, nil
@@ -136,13 +165,21 @@ func (f treeFS) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := f.store.info(path.Base(name), n.entry)
-	if !n.mode.IsDir() {
-		return &file{bytes.NewReader(f.store.objects[n.hash].raw), info}, nil
-	}
-	entries, err := f.store.list(n)
+	fail := func(err error) (fs.File, error) { return nil, &fs.PathError{Op: "open", Path: name, Err: err} }
+	info, err := n.info(path.Base(name))
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		return fail(err)
+	}
+	if !n.mode.IsDir() {
+		p, err := n.place()
+		if err != nil {
+			return fail(err)
+		}
+		return &file{p.reader(), info}, nil
+	}
+	entries, err := n.list()
+	if err != nil {
+		return fail(err)
 	}
 	return &dir{info: info, path: name, entries: entries}, nil
 }
@@ -153,7 +190,7 @@ func (f treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := f.store.list(n)
+	entries, err := n.list()
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
@@ -169,25 +206,36 @@ func (f treeFS) ReadFile(name string) ([]byte, error) {
 	if n.mode.IsDir() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is a directory")}
 	}
-	return slices.Clone(f.store.objects[n.hash].raw), nil
+	return n.content("read", name)
+}
+
+func (n node) content(op, name string) ([]byte, error) {
+	p, err := n.place()
+	if err == nil {
+		var raw []byte
+		if raw, err = p.content(); err == nil {
+			return raw, nil
+		}
+	}
+	return nil, &fs.PathError{Op: op, Path: name, Err: err}
 }
 
 // Stat implements [fs.StatFS]. It follows links.
-func (f treeFS) Stat(name string) (fs.FileInfo, error) {
-	n, err := f.lookup("stat", name, true)
-	if err != nil {
-		return nil, err
-	}
-	return f.store.info(path.Base(name), n.entry), nil
-}
+func (f treeFS) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name, true) }
 
 // Lstat implements [fs.ReadLinkFS]: of a link, it describes the link.
-func (f treeFS) Lstat(name string) (fs.FileInfo, error) {
-	n, err := f.lookup("lstat", name, false)
+func (f treeFS) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
+
+func (f treeFS) stat(op, name string, follow bool) (fs.FileInfo, error) {
+	n, err := f.lookup(op, name, follow)
 	if err != nil {
 		return nil, err
 	}
-	return f.store.info(path.Base(name), n.entry), nil
+	info, err := n.info(path.Base(name))
+	if err != nil {
+		return nil, &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return info, nil
 }
 
 // ReadLink implements [fs.ReadLinkFS]. The target is what the repository holds,
@@ -200,7 +248,8 @@ func (f treeFS) ReadLink(name string) (string, error) {
 	if n.mode.Type() != fs.ModeSymlink {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
 	}
-	return string(f.store.objects[n.hash].raw), nil
+	target, err := n.content("readlink", name)
+	return string(target), err
 }
 
 // Sub implements [fs.SubFS]. Links in the directory may lead out of it, to
@@ -213,33 +262,57 @@ func (f treeFS) Sub(name string) (fs.FS, error) {
 	if !n.mode.IsDir() {
 		return nil, &fs.PathError{Op: "sub", Path: name, Err: errNotDir}
 	}
-	return treeFS{f.store, f.root, n.path}, nil
+	return treeFS{f.tree, n.path}, nil
 }
 
-func (s *treeStore) list(n node) ([]fs.DirEntry, error) {
+func (f treeFS) contentID(name string) (string, error) {
+	n, err := f.lookup("contentid", name, true)
+	if err != nil {
+		return "", err
+	}
+	if n.mode.IsDir() {
+		return "", &fs.PathError{Op: "contentid", Path: name, Err: errors.New("is a directory")}
+	}
+	return n.hash.String(), nil
+}
+
+func (n node) list() ([]fs.DirEntry, error) {
 	if !n.mode.IsDir() {
 		return nil, errNotDir
 	}
-	if n.submodule {
-		return nil, nil
-	}
-	t, err := s.loaded(n.hash)
-	if err != nil {
+	in, rel, t, err := n.inside()
+	if err != nil || t == nil {
 		return nil, err
 	}
-	list := make([]fs.DirEntry, len(t.entries))
-	for i, e := range t.entries {
-		list[i] = fs.FileInfoToDirEntry(s.info(e.name, e))
+	list := make([]fs.DirEntry, 0, len(t.entries))
+	for _, e := range t.entries {
+		if child := in.in(n, rel, e); in.dirs.reaches(child.rel) {
+			list = append(list, dirEntry{child})
+		}
 	}
 	return list, nil
 }
 
-func (s *treeStore) info(name string, e entry) fileInfo {
-	size := 0
-	if !e.mode.IsDir() {
-		size = len(s.objects[e.hash].raw)
+// dirEntry is a line of a directory. Its size is looked up when it is asked
+// for: the file may not have arrived yet.
+type dirEntry struct{ n node }
+
+func (d dirEntry) Name() string               { return d.n.name }
+func (d dirEntry) IsDir() bool                { return d.n.mode.IsDir() }
+func (d dirEntry) Type() fs.FileMode          { return d.n.mode.Type() }
+func (d dirEntry) Info() (fs.FileInfo, error) { return d.n.info(d.n.name) }
+func (d dirEntry) String() string             { return fs.FormatDirEntry(d) }
+
+func (n node) info(name string) (fs.FileInfo, error) {
+	info := fileInfo{name: name, mode: n.mode, time: n.tree.time}
+	if !n.mode.IsDir() {
+		p, err := n.place()
+		if err != nil {
+			return nil, err
+		}
+		info.size = p.size
 	}
-	return fileInfo{name, e.mode, int64(size), s.time}
+	return info, nil
 }
 
 type fileInfo struct {
@@ -257,15 +330,20 @@ func (i fileInfo) IsDir() bool        { return i.mode.IsDir() }
 func (i fileInfo) Sys() any           { return nil }
 
 type file struct {
-	*bytes.Reader
-	info fileInfo
+	*io.SectionReader
+	info fs.FileInfo
+}
+
+// WriteTo implements [io.WriterTo], in pieces that suit a disk.
+func (f *file) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(w, struct{ io.Reader }{f.SectionReader}, make([]byte, min(f.Size()+1, 128<<10)))
 }
 
 func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *file) Close() error               { return nil }
 
 type dir struct {
-	info    fileInfo
+	info    fs.FileInfo
 	path    string
 	entries []fs.DirEntry // those that were not read yet
 }

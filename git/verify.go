@@ -151,12 +151,8 @@ func (s *Snapshot) Verify(keys *Keys, mode Mode) (Verification, error) {
 }
 
 func (s *Snapshot) verifyCommit(keys *Keys) (Signature, error) {
-	hash, err := parseID(s.commit.Hash)
-	if err != nil {
-		return Signature{}, err
-	}
 	subject := &SignatureError{Object: "commit", Name: s.found.rev.Name, Hash: s.commit.Hash}
-	payload, signature, err := splitCommit(s.objects[hash].raw)
+	payload, signature, err := splitCommit(s.rawCommit)
 	if err != nil {
 		return Signature{}, subject.because(ErrBadSignature, clip(err.Error()))
 	}
@@ -170,11 +166,7 @@ func (s *Snapshot) verifyTag(keys *Keys) (Signature, error) {
 			"it is not an annotated tag, and only those can be signed; create it with git tag -s, or verify with mode head")
 	}
 	subject.Hash = s.tag.Hash
-	hash, err := parseID(s.tag.Hash)
-	if err != nil {
-		return Signature{}, err
-	}
-	payload, signature, err := splitTag(s.objects[hash].raw)
+	payload, signature, err := splitTag(s.rawTag)
 	if err != nil {
 		return Signature{}, subject.because(ErrBadSignature, clip(err.Error()))
 	}

@@ -11,36 +11,33 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/pjbgf/sha1cd"
 )
 
-// objects are the objects of a pack by their id.
-type objects map[id]object
-
-// readPack reads a pack with the go-git engine. The whole of it is in memory
-// before anything is inflated, and is measured before it is decoded: the
+// decodeWithGoGit reads a pack with go-git into a segment. The whole of it is in
+// memory before anything is inflated, and is measured before it is decoded: the
 // decoder knows no limits.
-func readPack(ctx context.Context, r io.Reader, lim Limits) (objects, error) {
+func decodeWithGoGit(ctx context.Context, r io.Reader, into *segment, lim Limits) error {
 	var spool bytes.Buffer
 	if _, err := spool.ReadFrom(r); err != nil {
-		return nil, readError(err)
+		return readError(err)
 	}
 	if err := measurePack(ctx, spool.Bytes(), lim); err != nil {
-		return nil, packError(err)
+		return goGitPackError(err)
 	}
-	store := &packStore{ctx: ctx, objects: objects{}}
+	store := &packStore{ctx: ctx, into: objectWriter{into: into, sum: sha1cd.New()}, buf: make([]byte, 64<<10)}
 	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(bytes.NewReader(spool.Bytes())), store)
 	if err != nil {
-		return nil, packError(err)
+		return goGitPackError(err)
 	}
 	if _, err := parser.Parse(); err != nil {
-		return nil, packError(err)
+		return goGitPackError(err)
 	}
-	return store.objects, nil
+	return nil
 }
 
-func packError(err error) error {
-	var limit *LimitError
-	if errors.As(err, &limit) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+func goGitPackError(err error) error {
+	if isOurs(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return fmt.Errorf("%w: pack: %s", ErrMalformed, clip(err.Error()))
@@ -125,46 +122,35 @@ func (p *prefix) Write(b []byte) (int, error) {
 
 // packStore is where the decoder puts objects, and finds the bases of deltas.
 type packStore struct {
-	ctx     context.Context //nolint:containedctx // of the one call of readPack that it serves
-	objects objects
+	ctx  context.Context //nolint:containedctx // of the one call that it serves
+	into objectWriter
+	buf  []byte
 }
 
 var _ storer.EncodedObjectStorer = (*packStore)(nil)
 
+// SetEncodedObject stores an object under the hash of its content, whatever the
+// decoder thinks that it is.
 func (s *packStore) SetEncodedObject(o plumbing.EncodedObject) (plumbing.Hash, error) {
-	if err := context.Cause(s.ctx); err != nil {
-		return plumbing.ZeroHash, err
+	kind := objectKind(o.Type()) // both have the numbers of a pack
+	if kind < commitObject || kind > tagObject {
+		return plumbing.ZeroHash, plumbing.ErrInvalidType
 	}
 	r, err := o.Reader()
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	defer r.Close()
-	raw := make([]byte, o.Size())
-	if _, err := io.ReadFull(r, raw); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	switch o.Type() {
-	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
-	default:
-		return plumbing.ZeroHash, plumbing.ErrInvalidType
-	}
-	// The hash is computed from the content, so that it proves the content.
-	hash := plumbing.ComputeHash(o.Type(), raw)
-	s.objects[id(hash)] = object{kind: o.Type().String(), raw: raw}
-	return hash, nil
+	hash, err := s.into.ingest(s.ctx, kind, o.Size(), r, s.buf)
+	return plumbing.Hash(hash), err
 }
 
 func (s *packStore) EncodedObject(_ plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
-	o, ok := s.objects[id(hash)]
+	r, ok := s.into.into.find(id(hash))
 	if !ok {
 		return nil, plumbing.ErrObjectNotFound
 	}
-	kind, err := plumbing.ParseObjectType(o.kind)
-	if err != nil {
-		return nil, err
-	}
-	return &storedObject{hash: hash, kind: kind, raw: o.raw}, nil
+	return &storedObject{hash: hash, place: place{r, s.into.into}}, nil
 }
 
 func (s *packStore) HasEncodedObject(hash plumbing.Hash) error {
@@ -192,14 +178,13 @@ func (s *packStore) AddAlternate(string) error { return errors.ErrUnsupported }
 type storedObject struct {
 	plumbing.MemoryObject // for the methods that change it, which nobody calls
 
-	hash plumbing.Hash
-	kind plumbing.ObjectType
-	raw  []byte
+	hash  plumbing.Hash
+	place place
 }
 
 func (o *storedObject) Hash() plumbing.Hash       { return o.hash }
-func (o *storedObject) Type() plumbing.ObjectType { return o.kind }
-func (o *storedObject) Size() int64               { return int64(len(o.raw)) }
+func (o *storedObject) Type() plumbing.ObjectType { return plumbing.ObjectType(o.place.kind) }
+func (o *storedObject) Size() int64               { return o.place.size }
 func (o *storedObject) Reader() (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(o.raw)), nil
+	return io.NopCloser(o.place.reader()), nil
 }
