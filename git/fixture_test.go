@@ -21,6 +21,8 @@ type fixture struct {
 	http *gitserver.Server
 	ssh  *gitserver.Server
 	user *gitserver.SSHSigner // who may read over SSH
+
+	http0, ssh0 *gitserver.Server // which speak version 0 only
 }
 
 // newFixture makes an empty repository at /repo.git of both servers.
@@ -37,6 +39,12 @@ func newFixture(t *testing.T) *fixture {
 	f.ssh, err = gitserver.ServeSSH(t.Context(), f.root, gitserver.SSHOptions{Keys: []ssh.PublicKey{f.user.Key()}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.ssh.Close()) })
+	f.http0, err = gitserver.ServeHTTP(t.Context(), f.root, gitserver.HTTPOptions{Version0: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.http0.Close()) })
+	f.ssh0, err = gitserver.ServeSSH(t.Context(), f.root, gitserver.SSHOptions{Keys: []ssh.PublicKey{f.user.Key()}, Version0: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.ssh0.Close()) })
 	return f
 }
 
@@ -69,20 +77,28 @@ func (f *fixture) setRef(name, hash string) {
 	require.NoError(f.t, f.SetRef(f.t.Context(), name, hash))
 }
 
-// remotes opens the repository over every transport.
-func (f *fixture) remotes() map[string]*git.Remote {
+// remotes opens the repository in every way: each of them must give the same.
+func (f *fixture) remotes() map[string]*git.Remote { return f.remotesOf("repo.git") }
+
+func (f *fixture) remotesOf(name string) map[string]*git.Remote {
 	f.t.Helper()
-	return map[string]*git.Remote{
-		"http": open(f.t, f.http.URL+"/repo.git", git.Options{}),
-		"ssh":  open(f.t, f.ssh.URL+"/repo.git", git.Options{Auth: f.sshAuth()}),
+	ways := map[string]*git.Remote{}
+	for engine, e := range map[string]git.Engine{"": git.EngineAuto, " go-git": git.EngineCompatible} {
+		ways["http"+engine] = open(f.t, f.http.URL+"/"+name, git.Options{Engine: e})
+		ways["ssh"+engine] = open(f.t, f.ssh.URL+"/"+name, git.Options{Engine: e, Auth: f.sshAuthOf(f.ssh)})
 	}
+	ways["http v0"] = open(f.t, f.http0.URL+"/"+name, git.Options{Engine: git.EngineFast})
+	ways["ssh v0"] = open(f.t, f.ssh0.URL+"/"+name, git.Options{Engine: git.EngineFast, Auth: f.sshAuthOf(f.ssh0)})
+	return ways
 }
 
-func (f *fixture) sshAuth() git.Auth {
+func (f *fixture) sshAuth() git.Auth { return f.sshAuthOf(f.ssh) }
+
+func (f *fixture) sshAuthOf(server *gitserver.Server) git.Auth {
 	f.t.Helper()
 	key, err := f.user.PrivateKey()
 	require.NoError(f.t, err)
-	return git.Auth{SSHKey: key, KnownHosts: f.ssh.KnownHosts}
+	return git.Auth{SSHKey: key, KnownHosts: server.KnownHosts}
 }
 
 // each runs a test over every transport.

@@ -18,6 +18,8 @@ import (
 type HTTPOptions struct {
 	Username, Password string // basic authentication, if a password is set
 	BearerToken        string // a bearer token, if set
+	// Version0 makes a server that knows no other version of the protocol.
+	Version0 bool
 }
 
 // HTTP serves the repositories below dir over Git's smart protocol, by git's
@@ -43,6 +45,10 @@ func HTTP(ctx context.Context, dir string, opts HTTPOptions) (http.Handler, erro
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
+		}
+		if opts.Version0 {
+			req = req.Clone(req.Context())
+			req.Header.Del("Git-Protocol")
 		}
 		backend.ServeHTTP(w, req)
 	}), nil

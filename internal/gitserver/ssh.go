@@ -25,6 +25,9 @@ type SSHOptions struct {
 	Keys []ssh.PublicKey
 	// HostKeys of the server; none: one new Ed25519 key.
 	HostKeys []crypto.Signer
+	// Version0 makes a server that takes no environment, as many do, and so
+	// knows no other version of the protocol.
+	Version0 bool
 }
 
 // ServeSSH serves the repositories below dir over SSH on a free port of the
@@ -53,7 +56,7 @@ func ServeSSH(ctx context.Context, dir string, opts SSHOptions) (*Server, error)
 		l.Close()
 		return nil, err
 	}
-	s := &sshServer{root: root, config: config, listener: l, conns: map[net.Conn]bool{}}
+	s := &sshServer{root: root, config: config, listener: l, version0: opts.Version0, conns: map[net.Conn]bool{}}
 	s.running.Go(func() { s.accept(ctx) })
 	return &Server{URL: "ssh://git@" + l.Addr().String(), KnownHosts: known, close: s.close}, nil
 }
@@ -83,6 +86,7 @@ type sshServer struct {
 	root     string
 	config   *ssh.ServerConfig
 	listener net.Listener
+	version0 bool
 	running  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -158,7 +162,7 @@ func (s *sshServer) session(ctx context.Context, channel ssh.Channel, requests <
 		switch req.Type {
 		case "env":
 			var env struct{ Name, Value string }
-			ok := ssh.Unmarshal(req.Payload, &env) == nil && env.Name == "GIT_PROTOCOL"
+			ok := !s.version0 && ssh.Unmarshal(req.Payload, &env) == nil && env.Name == "GIT_PROTOCOL"
 			if ok {
 				protocol = env.Value
 			}
