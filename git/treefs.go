@@ -36,7 +36,19 @@ type node struct {
 
 // in returns the node of an entry of a directory of this tree.
 func (s *treeStore) in(dir node, rel string, e entry) node {
-	return node{entry: e, path: path.Join(dir.path, e.name), tree: s, rel: path.Join(rel, e.name)}
+	n := node{entry: e, path: join(dir.path, e.name), tree: s}
+	if n.rel = n.path; dir.path != rel {
+		n.rel = join(rel, e.name)
+	}
+	return n
+}
+
+// join joins the path of a directory, which is clean, and a name.
+func join(dir, name string) string {
+	if dir == "." {
+		return name
+	}
+	return dir + "/" + name
 }
 
 // lookup walks to a path. Links on the way are followed, and the last element

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -109,7 +108,7 @@ func (l *loader) directory(hash id, dir string, depth int) error {
 		if l.count++; l.count > l.lim.Files {
 			return &LimitError{"Files", int64(l.lim.Files)}
 		}
-		name := path.Join(dir, e.name)
+		name := join(dir, e.name)
 		if len(name) > l.lim.PathLength {
 			return &LimitError{"PathLength", int64(l.lim.PathLength)}
 		}
