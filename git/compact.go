@@ -8,8 +8,8 @@ import (
 
 // compact copies everything that a tree consists of to one new segment, with the
 // objects that lead to it.
-func (s *treeStore) compact(ctx context.Context, dir string, leading ...id) (*store, error) {
-	into := newSegment(dir)
+func (s *treeStore) compact(ctx context.Context, on *disk, leading ...id) (*store, error) {
+	into := newSegment(on)
 	c := copier{from: s.objects, into: objectWriter{into: into, sum: sha1cd.New()}, buf: make([]byte, 64<<10)}
 	for _, hash := range leading {
 		if err := c.copy(ctx, hash); err != nil {
@@ -20,7 +20,7 @@ func (s *treeStore) compact(ctx context.Context, dir string, leading ...id) (*st
 		return nil, err
 	}
 	into.finish(nil)
-	return &store{ctx: ctx, own: into}, nil
+	return &store{ctx: context.WithoutCancel(ctx), own: into}, nil
 }
 
 // copier copies objects, each once, and checks their hashes on the way.

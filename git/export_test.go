@@ -35,7 +35,7 @@ func TreeNames(raw []byte) ([]string, error) {
 
 // ReadPack decodes a pack and returns how many objects it has.
 func ReadPack(ctx context.Context, pack []byte, lim Limits) (int, error) {
-	into := newSegment("")
+	into := newSegment(&disk{})
 	err := receivePack(ctx, bytes.NewReader(pack), into, nil, lim.withDefaults(), func() {})
 	return len(into.index), err
 }
@@ -73,3 +73,7 @@ func MatchKnownHost(file []byte, host string) ([]string, error) {
 	}
 	return known.algorithms(host), nil
 }
+
+// FailDisk makes the steps of a Remote on its disk fail: fail is asked before
+// each.
+func FailDisk(r *Remote, fail func(step string) error) { r.disk.fail = fail }

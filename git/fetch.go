@@ -33,7 +33,7 @@ func (r *Remote) Fetch(ctx context.Context, rev Revision, opts FetchOptions) (*S
 		return nil, r.wrap(ctx, "fetch", err)
 	}
 	defer unlock()
-	snapshot := f.held()
+	snapshot := f.held(ctx)
 	if snapshot == nil {
 		if snapshot, err = f.run(ctx); err != nil {
 			return nil, err
@@ -167,7 +167,7 @@ func (f *fetching) fetch(ctx context.Context, bases []base, depth int) (snapshot
 func (f *fetching) transfer(ctx context.Context, e engine, w wanted, found *resolved, bases []base, sparse bool) (*Snapshot, error) {
 	cut, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	objects := &store{ctx: cut, own: newSegment(f.remote.dir)}
+	objects := &store{ctx: cut, own: newSegment(&f.remote.disk)}
 	var known *store
 	for _, b := range bases {
 		w.have = append(w.have, b.commit)
@@ -190,6 +190,7 @@ func (f *fetching) transfer(ctx context.Context, e engine, w wanted, found *reso
 		err = f.fetchMissing(ctx, e, snapshot)
 	}
 	if err != nil {
+		f.remote.disk.discard(objects.own)
 		return nil, err
 	}
 	f.remote.keep(ctx, snapshot)

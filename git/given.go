@@ -18,7 +18,7 @@ func (f *fetching) given(ctx context.Context) []base {
 	if err != nil || f.opts.Base.FS == nil {
 		return nil
 	}
-	into := newSegment(f.remote.dir)
+	into := newSegment(&f.remote.disk)
 	g := giver{
 		fsys: f.opts.Base.FS, lim: f.remote.limits, wanted: f.dirs, buf: make([]byte, 64<<10),
 		into: objectWriter{into: into, sum: sha1cd.New()},

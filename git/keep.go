@@ -16,6 +16,9 @@ type base struct {
 // but a Remote may serve several.
 const mostKept = 8
 
+// mostSegments is in how many places the objects of a snapshot may be.
+const mostSegments = 16
+
 // bases are what a fetch can build upon.
 func (f *fetching) bases(ctx context.Context) []base {
 	var all []base
@@ -37,7 +40,8 @@ func (s *Snapshot) base() base {
 }
 
 // held returns a snapshot of what is held, nil if something of it is not.
-func (f *fetching) held() *Snapshot {
+func (f *fetching) held(ctx context.Context) *Snapshot {
+	f.remote.restore(ctx)
 	for _, s := range f.remote.keptSnapshots() {
 		if s.commit.Hash != f.rev.Commit || s.tree.partial && !s.tree.dirs.same(f.dirs) {
 			continue
@@ -92,11 +96,17 @@ func (r *Remote) keptSnapshots() []*Snapshot {
 
 // keep holds a snapshot for later fetches, and drops what is too much.
 func (r *Remote) keep(ctx context.Context, s *Snapshot) {
-	s.tidy(ctx, r.dir)
+	s.tidy(ctx, &r.disk)
+	if r.hold(s) {
+		_ = r.persist() // see there
+	}
+}
+
+func (r *Remote) hold(s *Snapshot) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || r.limits.Kept < 0 {
-		return
+		return false
 	}
 	same := func(old *Snapshot) bool {
 		return old.commit.Hash == s.commit.Hash && old.tree.partial == s.tree.partial && old.tree.dirs.same(s.tree.dirs)
@@ -106,6 +116,7 @@ func (r *Remote) keep(ctx context.Context, s *Snapshot) {
 	for len(r.kept) > 0 && held(r.kept) > r.limits.Kept {
 		r.kept = slices.Delete(r.kept, len(r.kept)-1, len(r.kept))
 	}
+	return true
 }
 
 // held is how large all that snapshots hold is together.
@@ -133,8 +144,8 @@ func appendNew(to []*segment, more ...*segment) []*segment {
 
 // tidy drops segments of which nothing is in use, and copies what is, if most of
 // what is held is not, or it is in too many places.
-func (s *Snapshot) tidy(ctx context.Context, dir string) {
-	const mostSegments, slack = 16, 16 << 20
+func (s *Snapshot) tidy(ctx context.Context, on *disk) {
+	const slack = 16 << 20
 	objects, live := s.tree.objects, s.tree.live
 	objects.rest = slices.DeleteFunc(objects.rest, func(seg *segment) bool { return live[seg] == 0 })
 	var total, used int64
@@ -145,8 +156,8 @@ func (s *Snapshot) tidy(ctx context.Context, dir string) {
 	if len(objects.rest) < mostSegments && total <= 2*used+slack {
 		return
 	}
-	commit, _, _ := s.found.rev.ids()                                               // they were parsed before
-	if compact, err := s.tree.compact(ctx, dir, s.found.want, commit); err == nil { // otherwise it stays as it is
+	commit, _, _ := s.found.rev.ids()                                              // they were parsed before
+	if compact, err := s.tree.compact(ctx, on, s.found.want, commit); err == nil { // otherwise it stays as it is
 		s.tree.objects = compact
 	}
 }

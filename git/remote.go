@@ -20,7 +20,10 @@ type Remote struct {
 	secrets   secrets
 
 	engine Engine
-	dir    string
+	disk   disk
+
+	persisting sync.Mutex // held while Dir is read or written
+	restored   bool
 
 	mu       sync.Mutex
 	closed   bool
@@ -83,7 +86,7 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 		progress: opts.Progress,
 		secrets:  opts.Auth.secrets(),
 		engine:   opts.Engine,
-		dir:      opts.Dir,
+		disk:     disk{dir: opts.Dir},
 		busy:     map[id]chan struct{}{},
 	}
 	r.transport, err = newTransport(u, opts)

@@ -214,7 +214,7 @@ func (r *resolver) build(entry int, base place, delta deltaReader) ([]readyDelta
 	if base.size <= longDelta { // one read is faster than many
 		r.content = slices.Grow(r.content[:0], int(base.size))[:base.size]
 		if _, err := from.ReadAt(r.content, 0); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrStorage, err)
+			return nil, storageError(err)
 		}
 		from = bytes.NewReader(r.content)
 	}

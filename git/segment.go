@@ -42,7 +42,8 @@ const (
 // memory if they are small together, else in a file. It has one writer, and can
 // be read while it is written.
 type segment struct {
-	dir string // of the file; empty: the system's directory for temporary files
+	disk *disk
+	name string // of the file, if it was saved
 
 	mu    sync.RWMutex
 	index map[id]record
@@ -53,14 +54,14 @@ type segment struct {
 	done    bool
 	err     error // why no more will come, if the transfer failed
 
-	file *os.File // nil while everything is in memory
-	mem  []byte   // what follows the file's content
-	size int64    // of both
-	used int64    // bytes of objects in the index
+	file    *os.File // nil while everything is in memory
+	cleanup runtime.Cleanup
+	mem     []byte // what follows the file's content
+	size    int64  // of both
 }
 
-func newSegment(dir string) *segment {
-	return &segment{dir: dir, index: map[id]record{}, grown: make(chan struct{})}
+func newSegment(d *disk) *segment {
+	return &segment{disk: d, index: map[id]record{}, grown: make(chan struct{})}
 }
 
 // append adds content at the end. What it belongs to is said by add.
@@ -87,12 +88,12 @@ func (s *segment) append(p []byte) error {
 
 // spill makes a file for what is in memory, and what follows it.
 func (s *segment) spill() error {
-	file, err := temporaryFile(s.dir)
+	file, cleanup, err := s.disk.create()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrStorage, err)
+		return storageError(err)
 	}
 	s.mu.Lock()
-	s.file = file
+	s.file, s.cleanup = file, cleanup
 	s.mu.Unlock()
 	return s.flush()
 }
@@ -102,9 +103,12 @@ func (s *segment) flush() error {
 	if len(s.mem) == 0 {
 		return nil
 	}
+	if err := s.disk.try("write"); err != nil {
+		return storageError(err)
+	}
 	// Only this goroutine changes it, so that reading it takes no lock.
 	if _, err := s.file.WriteAt(s.mem, s.size-int64(len(s.mem))); err != nil {
-		return fmt.Errorf("%w: %w", ErrStorage, err)
+		return storageError(err)
 	}
 	s.mu.Lock()
 	if cap(s.mem) > writeSize {
@@ -117,25 +121,16 @@ func (s *segment) flush() error {
 
 // write adds content to the file, which everything before it is in.
 func (s *segment) write(p []byte) error {
+	if err := s.disk.try("write"); err != nil {
+		return storageError(err)
+	}
 	if _, err := s.file.WriteAt(p, s.size); err != nil {
-		return fmt.Errorf("%w: %w", ErrStorage, err)
+		return storageError(err)
 	}
 	s.mu.Lock()
 	s.size += int64(len(p))
 	s.mu.Unlock()
 	return nil
-}
-
-// temporaryFile makes a file that is gone when it is not used any more.
-func temporaryFile(dir string) (*os.File, error) {
-	file, err := os.CreateTemp(dir, "gitopskit-*")
-	if err != nil {
-		return nil, err
-	}
-	if os.Remove(file.Name()) != nil { // systems that cannot remove an open file
-		runtime.AddCleanup(file, func(name string) { _ = os.Remove(name) }, file.Name())
-	}
-	return file, nil
 }
 
 // add makes an object known, all of whose content was appended.
@@ -144,7 +139,6 @@ func (s *segment) add(hash id, r record) {
 	defer s.mu.Unlock()
 	if _, twice := s.index[hash]; !twice {
 		s.index[hash] = r
-		s.used += r.size
 	}
 	s.wake()
 }
@@ -223,6 +217,10 @@ func (s *segment) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, nil
 }
 
+func storageError(err error) error {
+	return fmt.Errorf("%w: %w; make room, or set Options.Dir to a directory with room", ErrStorage, err)
+}
+
 // length is how large the segment is.
 func (s *segment) length() int64 {
 	s.mu.RLock()
@@ -234,7 +232,7 @@ func (s *segment) length() int64 {
 func (s *segment) content(r record) ([]byte, error) {
 	raw := make([]byte, r.size)
 	if _, err := s.ReadAt(raw, r.at); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStorage, err)
+		return nil, storageError(err)
 	}
 	return raw, nil
 }

@@ -13,7 +13,7 @@ func (f *fetching) fetchMissing(ctx context.Context, e engine, s *Snapshot) erro
 	slices.SortFunc(absent, func(a, b id) int { return slices.Compare(a[:], b[:]) })
 	absent = slices.Compact(absent)
 	for some := range slices.Chunk(absent, atOnce) {
-		into := newSegment(f.remote.dir)
+		into := newSegment(&f.remote.disk)
 		cut, cancel := context.WithCancel(ctx)
 		err := e.receive(cut, wanted{objects: some}, into, nil, cancel)
 		cancel()

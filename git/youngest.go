@@ -20,7 +20,7 @@ func youngest(ctx context.Context, e engine, tied []reference) (reference, error
 	for _, ref := range tied {
 		w.objects = append(w.objects, ref.target())
 	}
-	commits := newSegment("")
+	commits := newSegment(&disk{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := e.receive(ctx, w, commits, nil, cancel); err != nil {
