@@ -3,6 +3,8 @@ package git
 import (
 	"bytes"
 	"context"
+	"io/fs"
+	"os"
 	"time"
 )
 
@@ -71,4 +73,9 @@ func MatchKnownHost(file []byte, host string) ([]string, error) {
 		return nil, err
 	}
 	return known.algorithms(host), nil
+}
+
+// Checkout writes any tree to a disk.
+func Checkout(ctx context.Context, fsys fs.ReadLinkFS, root *os.Root, opts CheckoutOptions) error {
+	return checkout(ctx, fsys, root, opts)
 }
