@@ -16,6 +16,8 @@ var (
 	ValidRefName  = validRefName
 	BadName       = badName
 	ParseIdentity = parseIdentity
+
+	VersionPrefixes = versionPrefixes
 )
 
 func ParseCommit(raw []byte) (*Commit, error) { return parseCommit(id{}, raw) }
