@@ -3,6 +3,7 @@ package git
 import (
 	"bytes"
 	"context"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -80,4 +81,30 @@ func MatchKnownHost(file []byte, host string) ([]string, error) {
 // Checkout writes any tree to a disk.
 func Checkout(ctx context.Context, fsys fs.ReadLinkFS, root *os.Root, opts CheckoutOptions) error {
 	return checkout(ctx, fsys, root, opts)
+}
+
+// ParseLFSPointer reads a pointer as that of a file without a path.
+func ParseLFSPointer(blob []byte) (LFSFile, bool) {
+	p, ok := parseLFSPointer(blob)
+	return p.at(""), ok
+}
+
+// LFSDownload fetches large files of a repository.
+func LFSDownload(ctx context.Context, rawURL string, opts Options, files []LFSFile, received func(int) error, sink func(LFSFile, io.Reader) error) error {
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return err
+	}
+	t, err := newTransport(u, opts)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	c, err := newLFSClient(u, t, opts)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	c.received = received
+	return c.download(ctx, files, sink)
 }

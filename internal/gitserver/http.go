@@ -18,6 +18,7 @@ import (
 type HTTPOptions struct {
 	Username, Password string // basic authentication, if a password is set
 	BearerToken        string // a bearer token, if set
+	LFS                *LFS   // large files; nil: there are none
 }
 
 // HTTP serves the repositories below dir over Git's smart protocol, by git's
@@ -42,6 +43,10 @@ func HTTP(ctx context.Context, dir string, opts HTTPOptions) (http.Handler, erro
 		if !opts.allows(req) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		if opts.LFS.serves(req) {
+			opts.LFS.ServeHTTP(w, req)
 			return
 		}
 		backend.ServeHTTP(w, req)
