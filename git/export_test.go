@@ -108,3 +108,41 @@ func LFSDownload(ctx context.Context, rawURL string, opts Options, files []LFSFi
 	c.received = received
 	return c.download(ctx, files, sink)
 }
+
+// ParseGitmodules returns the name, path and URL of each submodule.
+func ParseGitmodules(raw []byte) ([][3]string, error) {
+	var list [][3]string
+	found, err := parseGitmodules(raw)
+	for _, m := range found {
+		list = append(list, [3]string{m.Name, m.Path, m.URL})
+	}
+	return list, err
+}
+
+// ParseConfig returns section, name, key and value of each setting.
+func ParseConfig(raw []byte) ([][4]string, error) {
+	var list [][4]string
+	settings, err := parseConfig(raw)
+	for _, s := range settings {
+		list = append(list, [4]string{s.section, s.name, s.key, s.value})
+	}
+	return list, err
+}
+
+// SubmoduleURL resolves the URL of a submodule.
+func SubmoduleURL(parent, raw string) (string, error) {
+	u, err := parseURL(parent)
+	if err != nil {
+		return "", err
+	}
+	return resolveSubmoduleURL(u, raw)
+}
+
+// SubmoduleOptions returns how to open a submodule.
+func SubmoduleOptions(ctx context.Context, parent string, opts Options, how *Submodules, address string) (Options, error) {
+	u, err := parseURL(parent)
+	if err != nil {
+		return Options{}, err
+	}
+	return submoduleOptions(ctx, u, opts, how, address)
+}
