@@ -15,8 +15,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // lfsClient fetches large files for one repository: by the batch API of Git LFS
@@ -180,25 +178,31 @@ func (c *lfsClient) chunk(ctx context.Context, files []LFSFile, sink lfsSink) er
 // expired.
 func (c *lfsClient) transfer(ctx context.Context, files []LFSFile, actions map[string]lfsAction, sink lfsSink) (again []LFSFile, err error) {
 	const atOnce = 4
-	var mu sync.Mutex
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(atOnce)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	todo := make(chan LFSFile, len(files))
 	for _, f := range files {
-		g.Go(func() error {
-			if err := context.Cause(ctx); err != nil {
-				return err
+		todo <- f
+	}
+	close(todo)
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	for range min(atOnce, len(files)) {
+		running.Go(func() {
+			for f := range todo {
+				if action := actions[f.OID]; action.expired() {
+					mu.Lock()
+					again = append(again, f)
+					mu.Unlock()
+				} else if err := c.fetch(ctx, f, action, sink); err != nil {
+					stop(err) // and with it the others, whose errors say less
+					return
+				}
 			}
-			action := actions[f.OID]
-			if !action.expired() {
-				return c.fetch(ctx, f, action, sink)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			again = append(again, f)
-			return nil
 		})
 	}
-	return again, g.Wait()
+	running.Wait()
+	return again, context.Cause(ctx)
 }
 
 // fetch gets one file.
