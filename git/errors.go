@@ -62,6 +62,9 @@ var (
 	ErrDirectoryNotFound error = &kind{"directory not found", false}
 	// ErrCommitUnavailable: the server does not give this commit.
 	ErrCommitUnavailable error = &kind{"commit not available", false}
+	// ErrLFS: the server does not give a file that is in large file storage
+	// (see [LFSError]).
+	ErrLFS error = &kind{"large file not available", false}
 
 	// ErrStorage: objects cannot be kept on disk, or what was kept cannot be read.
 	ErrStorage error = &kind{"cannot keep objects on disk", false}
@@ -160,6 +163,35 @@ func (e *LimitError) Unwrap() error { return ErrLimit }
 // Terminal returns true for all limits but Time, where another try may be
 // faster.
 func (e *LimitError) Terminal() bool { return e.Name != "Time" }
+
+// LFSError says which large file cannot be had. It is [ErrLFS].
+type LFSError struct {
+	LFSFile
+	// Code is what the server says, as in HTTP: 404 it has no such file, 410 it
+	// was removed. 0: nothing.
+	Code int
+	// Message is why, in the words of the server if it has any.
+	Message string
+}
+
+func (e *LFSError) Error() string {
+	text := fmt.Sprintf("%v: %q (SHA-256 %s)", ErrLFS, clip(e.Path), e.OID)
+	if e.Code != 0 {
+		text += fmt.Sprintf(": status %d", e.Code)
+	}
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	if e.Code == 404 {
+		text += "; push it with git lfs push"
+	}
+	return text
+}
+
+func (e *LFSError) Unwrap() error { return ErrLFS }
+
+// Terminal returns true for files that will not be there later either.
+func (e *LFSError) Terminal() bool { return e.Extended || e.Code == 410 || e.Code == 422 }
 
 // clip makes text from elsewhere fit for an error message: one line, printable,
 // not long.

@@ -3,6 +3,9 @@ package git
 import (
 	"bytes"
 	"context"
+	"io"
+	"io/fs"
+	"os"
 	"time"
 )
 
@@ -14,6 +17,8 @@ var (
 	ValidRefName  = validRefName
 	BadName       = badName
 	ParseIdentity = parseIdentity
+
+	VersionPrefixes = versionPrefixes
 )
 
 func ParseCommit(raw []byte) (*Commit, error) { return parseCommit(id{}, raw) }
@@ -77,3 +82,72 @@ func MatchKnownHost(file []byte, host string) ([]string, error) {
 // FailDisk makes the steps of a Remote on its disk fail: fail is asked before
 // each.
 func FailDisk(r *Remote, fail func(step string) error) { r.disk.fail = fail }
+
+// Checkout writes any tree to a disk.
+func Checkout(ctx context.Context, fsys fs.ReadLinkFS, root *os.Root, opts CheckoutOptions) error {
+	return checkout(ctx, fsys, root, opts)
+}
+
+// ParseLFSPointer reads a pointer as that of a file without a path.
+func ParseLFSPointer(blob []byte) (LFSFile, bool) {
+	p, ok := parseLFSPointer(blob)
+	return p.at(""), ok
+}
+
+// LFSDownload fetches large files of a repository.
+func LFSDownload(ctx context.Context, rawURL string, opts Options, files []LFSFile, received func(int) error, sink func(LFSFile, io.Reader) error) error {
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return err
+	}
+	t, err := newTransport(u, opts)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	c, err := newLFSClient(u, t, opts)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	c.received = received
+	return c.download(ctx, files, sink)
+}
+
+// ParseGitmodules returns the name, path and URL of each submodule.
+func ParseGitmodules(raw []byte) ([][3]string, error) {
+	var list [][3]string
+	found, err := parseGitmodules(raw)
+	for _, m := range found {
+		list = append(list, [3]string{m.Name, m.Path, m.URL})
+	}
+	return list, err
+}
+
+// ParseConfig returns section, name, key and value of each setting.
+func ParseConfig(raw []byte) ([][4]string, error) {
+	var list [][4]string
+	settings, err := parseConfig(raw)
+	for _, s := range settings {
+		list = append(list, [4]string{s.section, s.name, s.key, s.value})
+	}
+	return list, err
+}
+
+// SubmoduleURL resolves the URL of a submodule.
+func SubmoduleURL(parent, raw string) (string, error) {
+	u, err := parseURL(parent)
+	if err != nil {
+		return "", err
+	}
+	return resolveSubmoduleURL(u, raw)
+}
+
+// SubmoduleOptions returns how to open a submodule.
+func SubmoduleOptions(ctx context.Context, parent string, opts Options, how *Submodules, address string) (Options, error) {
+	u, err := parseURL(parent)
+	if err != nil {
+		return Options{}, err
+	}
+	return submoduleOptions(ctx, u, opts, how, address)
+}

@@ -110,7 +110,7 @@ func (s selector) prefixes() []string {
 	case s.commit != "":
 		return nil
 	case s.constraint != nil:
-		return versionTags(s.ref.SemVer)
+		return versionTags(s.constraint)
 	case s.full == "" || s.full == "HEAD":
 		return []string{"HEAD", branchPrefix + "main", branchPrefix + "master"}
 	}
@@ -129,7 +129,7 @@ func (s selector) family() string {
 }
 
 // versionTags are what the tags begin with that can be in a range.
-func versionTags(constraint string) []string {
+func versionTags(constraint *semver.Constraints) []string {
 	prefixes := versionPrefixes(constraint)
 	if len(prefixes) == 0 {
 		return []string{tagPrefix}

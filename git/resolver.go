@@ -266,18 +266,18 @@ type objectWriter struct {
 
 	kind     objectKind
 	size, at int64
-	head     []byte // the first bytes, to recognize pointers by
+	short    []byte // the content, if it is short enough to be a pointer
 }
 
 func (w *objectWriter) begin(kind objectKind, size int64) {
-	w.kind, w.size, w.at, w.head = kind, size, w.into.size, w.head[:0]
+	w.kind, w.size, w.at, w.short = kind, size, w.into.size, w.short[:0]
 	w.sum.Reset()
 	w.sum.Write(fmt.Appendf(nil, "%v %d\x00", kind, size))
 }
 
 func (w *objectWriter) write(p []byte) error {
-	if n := len(lfsMagic) - len(w.head); n > 0 {
-		w.head = append(w.head, p[:min(n, len(p))]...)
+	if w.size < lfsPointerSize {
+		w.short = append(w.short, p...)
 	}
 	w.sum.Write(p)
 	return w.into.append(p)
@@ -291,7 +291,9 @@ func (w *objectWriter) end() (id, record, error) {
 		return id{}, record{}, errors.New("content that was made to collide in SHA-1")
 	}
 	r := record{at: w.at, size: w.size, kind: w.kind}
-	r.pointer = w.kind == blobObject && w.size < lfsLongest && string(w.head) == lfsMagic
+	if w.kind == blobObject && w.size < lfsPointerSize {
+		_, r.pointer = parseLFSPointer(w.short)
+	}
 	hash := id(sum)
 	w.into.add(hash, r)
 	return hash, r, nil
@@ -316,9 +318,3 @@ func (w *objectWriter) ingest(ctx context.Context, kind objectKind, size int64, 
 	hash, _, err := w.end()
 	return hash, err
 }
-
-// How a pointer to a large file begins, and how long it can be.
-const (
-	lfsMagic   = "version https://git-lfs"
-	lfsLongest = 1024
-)

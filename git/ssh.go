@@ -67,19 +67,10 @@ type sshSession struct {
 	stderr  tail
 }
 
-// connect dials and starts the command. The end of ctx closes the connection,
-// whatever it is doing: the handshake of x/crypto/ssh knows no context.
+// connect dials and starts the command.
 func (t *sshTransport) connect(ctx context.Context, protocol string, metered func(io.Reader) io.Reader) (session, error) {
-	dialer := net.Dialer{Timeout: 30 * time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", t.addr)
+	client, stop, err := t.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w; check the URL, and that the server runs", ErrUnreachable, err)
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	client, err := t.handshake(conn)
-	if err != nil {
-		stop()
-		conn.Close()
 		return nil, err
 	}
 	s := &sshSession{client: client, cuts: []func() bool{stop}}
@@ -88,6 +79,24 @@ func (t *sshTransport) connect(ctx context.Context, protocol string, metered fun
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return s, nil
+}
+
+// dial connects to the server. The end of ctx closes the connection, whatever it
+// is doing: the handshake of x/crypto/ssh knows no context. After stop it does
+// so no more.
+func (t *sshTransport) dial(ctx context.Context) (client *ssh.Client, stop func() bool, err error) {
+	dialer := net.Dialer{Timeout: 30 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", t.addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w; check the URL, and that the server runs", ErrUnreachable, err)
+	}
+	stop = context.AfterFunc(ctx, func() { conn.Close() })
+	if client, err = t.handshake(conn); err != nil {
+		stop()
+		conn.Close()
+		return nil, nil, err
+	}
+	return client, stop, nil
 }
 
 func (t *sshTransport) handshake(conn net.Conn) (*ssh.Client, error) {

@@ -148,7 +148,7 @@ func (l *loader) file(e entry, name string) error {
 			return err
 		}
 		if pointer, ok := parseLFSPointer(raw); ok {
-			l.pointers = append(l.pointers, LFSFile{Path: name, OID: pointer.OID, Size: pointer.Size})
+			l.pointers = append(l.pointers, pointer.at(name))
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ type HTTPOptions struct {
 	BearerToken        string // a bearer token, if set
 	// Version0 makes a server that knows no other version of the protocol.
 	Version0 bool
+	LFS      *LFS // large files; nil: there are none
 }
 
 // HTTP serves the repositories below dir over Git's smart protocol, by git's
@@ -49,6 +50,10 @@ func HTTP(ctx context.Context, dir string, opts HTTPOptions) (http.Handler, erro
 		if opts.Version0 {
 			req = req.Clone(req.Context())
 			req.Header.Del("Git-Protocol")
+		}
+		if opts.LFS.serves(req) {
+			opts.LFS.ServeHTTP(w, req)
+			return
 		}
 		backend.ServeHTTP(w, req)
 	}), nil

@@ -28,6 +28,9 @@ type SSHOptions struct {
 	// Version0 makes a server that takes no environment, as many do, and so
 	// knows no other version of the protocol.
 	Version0 bool
+	// LFS answers git-lfs-authenticate for a repository, in JSON. Nil: there is
+	// no such command.
+	LFS func(repo string) (string, error)
 }
 
 // ServeSSH serves the repositories below dir over SSH on a free port of the
@@ -56,7 +59,7 @@ func ServeSSH(ctx context.Context, dir string, opts SSHOptions) (*Server, error)
 		l.Close()
 		return nil, err
 	}
-	s := &sshServer{root: root, config: config, listener: l, version0: opts.Version0, conns: map[net.Conn]bool{}}
+	s := &sshServer{root: root, config: config, lfs: opts.LFS, listener: l, version0: opts.Version0, conns: map[net.Conn]bool{}}
 	s.running.Go(func() { s.accept(ctx) })
 	return &Server{URL: "ssh://git@" + l.Addr().String(), KnownHosts: known, close: s.close}, nil
 }
@@ -85,6 +88,7 @@ func addHostKeys(config *ssh.ServerConfig, keys []crypto.Signer, addr string) ([
 type sshServer struct {
 	root     string
 	config   *ssh.ServerConfig
+	lfs      func(repo string) (string, error)
 	listener net.Listener
 	version0 bool
 	running  sync.WaitGroup
@@ -190,27 +194,59 @@ func reply(req *ssh.Request, ok bool) {
 }
 
 func (s *sshServer) exec(ctx context.Context, channel ssh.Channel, command, protocol string) {
-	status := uint32(128)
-	dir, err := s.repository(command)
+	status, err := s.run(ctx, channel, command, protocol)
 	if err != nil {
 		fmt.Fprintln(channel.Stderr(), err)
-	} else {
-		cmd := exec.CommandContext(ctx, "git", "upload-pack", "--strict", dir)
-		cmd.Env = append(Environ(), "GIT_PROTOCOL="+protocol)
-		cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
-		if stdin, err := cmd.StdinPipe(); err == nil && cmd.Start() == nil {
-			// Not cmd.Stdin: Wait would then wait for a client that says nothing.
-			go func() {
-				_, _ = io.Copy(stdin, channel) // git notices what is missing
-				stdin.Close()
-			}()
-			if cmd.Wait() == nil {
-				status = 0
-			}
-		}
 	}
 	// A client that is gone needs no status.
 	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+}
+
+func (s *sshServer) run(ctx context.Context, channel ssh.Channel, command, protocol string) (status uint32, err error) {
+	const failed = 128
+	if words, ok := strings.CutPrefix(command, "git-lfs-authenticate "); ok && s.lfs != nil {
+		return s.authenticate(channel, words)
+	}
+	dir, err := s.repository(command)
+	if err != nil {
+		return failed, err
+	}
+	cmd := exec.CommandContext(ctx, "git", "upload-pack", "--strict", dir)
+	cmd.Env = append(Environ(), "GIT_PROTOCOL="+protocol)
+	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return failed, err
+	}
+	// Not cmd.Stdin: Wait would then wait for a client that says nothing.
+	go func() {
+		_, _ = io.Copy(stdin, channel) // git notices what is missing
+		stdin.Close()
+	}()
+	if cmd.Wait() != nil {
+		return failed, nil // git has said why
+	}
+	return 0, nil
+}
+
+// authenticate answers git-lfs-authenticate '/name.git' download.
+func (s *sshServer) authenticate(channel ssh.Channel, words string) (status uint32, err error) {
+	word, ok := strings.CutSuffix(words, " download")
+	name, err := unquote(word)
+	if err != nil || !ok {
+		return 1, fmt.Errorf("git-lfs-authenticate %s: not understood", words)
+	}
+	answer, err := s.lfs(name)
+	if err == nil {
+		_, err = io.WriteString(channel, answer)
+	}
+	if err != nil {
+		status = 1
+	}
+	return status, err
 }
 
 // repository returns the directory that a command of the form
