@@ -16,7 +16,7 @@ type Remote struct {
 	transport transport
 	limits    Limits
 	progress  func(Progress)
-	secrets   secrets
+	secrets   *secrets
 
 	mu     sync.Mutex
 	closed bool
@@ -30,14 +30,20 @@ type Options struct {
 	// CABundle holds certificates in PEM that are trusted for HTTPS beside
 	// those of the system.
 	CABundle []byte
+	// ClientCert and ClientKey, in PEM, are a certificate, with the chain that
+	// leads to it if there is one, and its private key, not encrypted. They are
+	// for an https URL, and shown to its host and port only.
+	ClientCert, ClientKey []byte
+	// Proxy is what all connections go through, if it is set.
+	Proxy Proxy
 	// InsecureCredentials allows sending Auth over plain HTTP, where everyone
 	// on the way can read it. Without it this is refused, on loopback too.
 	InsecureCredentials bool
 	// Limits bound what the server can make this process spend.
 	Limits Limits
 	// WrapTransport is given the HTTP transport and returns the one to use, to
-	// count, trace or record. It sees the Authorization header. It is not used
-	// for SSH.
+	// count, trace or record. It sees the Authorization header, and the requests
+	// to the API of a GitHubApp. It is not used for SSH.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 	// Progress, if not nil, is called while data arrives: often, from the
 	// goroutine of the operation, which waits for it.
@@ -67,9 +73,9 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 		shown:    u.String(),
 		limits:   opts.Limits.withDefaults(),
 		progress: opts.Progress,
-		secrets:  opts.Auth.secrets(),
+		secrets:  opts.secrets(),
 	}
-	r.transport, err = newTransport(u, opts)
+	r.transport, err = newTransport(u, opts, r.secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +115,15 @@ type session interface {
 	close(well bool)
 }
 
-func newTransport(u *url.URL, opts Options) (transport, error) {
-	if u.Scheme == "ssh" {
-		return newSSHTransport(u, opts.Auth)
+func newTransport(u *url.URL, opts Options, s *secrets) (transport, error) {
+	way, err := newWay(opts)
+	if err != nil {
+		return nil, err
 	}
-	return newHTTPTransport(u, opts)
+	if u.Scheme == "ssh" {
+		return newSSHTransport(u, opts, way)
+	}
+	return newHTTPTransport(u, opts, way, s)
 }
 
 // do runs an operation with a session, within the limits.
