@@ -78,11 +78,18 @@ func untrusted(err error) bool {
 // the connection.
 func certificateRefused(err error, certified bool) error {
 	var alert *net.OpError
-	if !errors.As(err, &alert) || alert.Op != "remote error" || !strings.Contains(alert.Err.Error(), "certificate") {
+	if !errors.As(err, &alert) || alert.Op != "remote error" {
 		return nil
 	}
-	if !certified {
+	text := clip(alert.Err.Error())
+	about := strings.Contains(text, "certificate")
+	switch {
+	case about && certified:
+		return fmt.Errorf("%w: the server answers %q; check Options.ClientCert: its authority and its dates", ErrAuthRefused, text)
+	case about:
 		return fmt.Errorf("%w: the server wants a client certificate; set Options.ClientCert and ClientKey", ErrAuthRequired)
+	case strings.Contains(text, "handshake failure"):
+		return fmt.Errorf("%w: %w; check whether the server wants a client certificate, which is Options.ClientCert", ErrUnreachable, err)
 	}
-	return fmt.Errorf("%w: the server answers %q; check Options.ClientCert: its authority and its dates", ErrAuthRefused, clip(alert.Err.Error()))
+	return nil
 }
