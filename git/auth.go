@@ -1,29 +1,44 @@
 package git
 
 import (
-	"encoding/base64"
-	"errors"
+	"context"
 	"fmt"
 	"strings"
-
-	"golang.org/x/crypto/ssh"
+	"unicode"
 )
 
 // Auth are the credentials for one repository. The zero value has none, which
 // is right for public repositories over HTTP; SSH needs a key and known hosts.
 //
-// Over HTTP it is either Username and Password or BearerToken. Most forges take
-// an access token as Password, with any user name. Credentials are sent to the
-// scheme, host and port of the repository's URL and nowhere else, also not on a
-// redirect.
+// Over HTTP it is one of four: Username and Password, BearerToken, Token or
+// GitHubApp. Most forges take an access token as Password, with any user name.
+// Credentials are sent to the scheme, host and port of the repository's URL and
+// nowhere else, also not on a redirect. A client certificate, which is
+// [Options.ClientCert], goes with any of them or alone.
 type Auth struct {
 	Username, Password string
 	BearerToken        string
 
-	// SSHKey is a private key in PEM, in any format that OpenSSH reads.
+	// Token, if not nil, is called for credentials that are valid for a time
+	// only, such as those of a cloud's workload identity. It is called by one
+	// goroutine at a time, when there is no token yet, when the last one is
+	// about to expire, and once more when the server has refused it. It must
+	// return when its context is done. Its error fails the operation, which is
+	// then ErrAuthRequired and what the function returned.
+	Token func(ctx context.Context) (Token, error)
+	// GitHubApp, if not nil, reads as an installation of a GitHub App.
+	GitHubApp *GitHubApp
+
+	// SSHKey is a private key in PEM, in any format that OpenSSH reads: Ed25519,
+	// ECDSA or RSA. Keys in hardware and DSA keys cannot be used. The key is at
+	// most 16 KiB, and an encrypted one has at most 2048 rounds of its key
+	// derivation function (ssh-keygen -a, which makes 16 or 24 if not told).
 	SSHKey []byte
 	// SSHPassphrase decrypts SSHKey if it is encrypted.
 	SSHPassphrase []byte
+	// SSHCertificate is an OpenSSH user certificate for SSHKey, as in a file
+	// id_ed25519-cert.pub. The key itself is then not offered.
+	SSHCertificate []byte
 	// KnownHosts are the keys of SSH servers, in the format of OpenSSH's
 	// known_hosts: names may be hashed, patterns and the markers
 	// @cert-authority and @revoked are understood. Without a matching line no
@@ -31,71 +46,66 @@ type Auth struct {
 	KnownHosts []byte
 }
 
-// header returns the value of the Authorization header, if any.
-func (a Auth) header() string {
-	switch {
-	case a.BearerToken != "":
-		return "Bearer " + a.BearerToken
-	case a.Username != "" || a.Password != "":
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password))
-	}
-	return ""
+// static are the credentials that are given as they are.
+func (a Auth) static() Token {
+	return Token{Username: a.Username, Password: a.Password, Bearer: a.BearerToken}
 }
 
-func (a Auth) secrets() secrets {
-	var s secrets
-	for _, secret := range []string{
-		strings.TrimPrefix(strings.TrimPrefix(a.header(), "Basic "), "Bearer "),
-		a.Password, a.BearerToken, string(a.SSHPassphrase), strings.TrimSpace(string(a.SSHKey)),
-	} {
-		if secret != "" {
-			s = append(s, secret)
-		}
-	}
-	return s
-}
+// web says that there is something for an Authorization header.
+func (a Auth) web() bool { return a.static().header() != "" || a.Token != nil || a.GitHubApp != nil }
+
+// keySize is how large a private key may be, in bytes. An RSA key of 16,384 bits
+// fits in; reading much larger ones takes minutes.
+const keySize = 16 << 10
 
 // check refuses credentials that the scheme of the URL cannot use: they would be
 // ignored in silence.
 func (a Auth) check(scheme string, insecure bool) error {
-	web := a.Password != "" || a.BearerToken != ""
-	shell := len(a.SSHKey)+len(a.SSHPassphrase)+len(a.KnownHosts) > 0
-	switch {
-	case scheme == "ssh" && web:
-		return fmt.Errorf("%w: an ssh URL takes Auth.SSHKey, not a password or token", ErrInvalidAuth)
-	case scheme == "ssh" && len(a.SSHKey) == 0:
-		return fmt.Errorf("%w: an ssh URL needs Auth.SSHKey", ErrInvalidAuth)
-	case scheme != "ssh" && shell:
-		return fmt.Errorf("%w: SSH keys and known hosts are for ssh URLs, this one is %s", ErrInvalidAuth, scheme)
-	case a.BearerToken != "" && (a.Username != "" || a.Password != ""):
-		return fmt.Errorf("%w: give a user and password or a bearer token, not both", ErrInvalidAuth)
-	case scheme != "ssh" && strings.ContainsAny(a.Username+a.Password+a.BearerToken, "\x00\r\n"):
-		return fmt.Errorf("%w: they hold a line break; remove it from the end of the secret", ErrInvalidAuth)
-	case strings.Contains(a.Username, ":") && scheme != "ssh":
-		return fmt.Errorf("%w: a user name cannot hold a colon", ErrInvalidAuth)
-	case scheme == "http" && a.header() != "" && !insecure:
+	if scheme == "ssh" {
+		return a.checkShell()
+	}
+	if len(a.SSHKey)+len(a.SSHPassphrase)+len(a.SSHCertificate)+len(a.KnownHosts) > 0 {
+		return fmt.Errorf("%w: SSH keys, certificates and known hosts are for ssh URLs, this one is %s", ErrInvalidAuth, scheme)
+	}
+	kinds := 0
+	for _, given := range []bool{a.Username != "" || a.Password != "", a.BearerToken != "", a.Token != nil, a.GitHubApp != nil} {
+		if given {
+			kinds++
+		}
+	}
+	if kinds > 1 {
+		return fmt.Errorf("%w: give a user and password, a bearer token, Auth.Token or Auth.GitHubApp, only one of them", ErrInvalidAuth)
+	}
+	if err := a.static().check(); err != nil {
+		return err
+	}
+	if scheme == "http" && a.web() && !insecure {
 		return fmt.Errorf("%w: use https, or set Options.InsecureCredentials", ErrInsecureCredentials)
 	}
 	return nil
 }
 
-// signer reads the private key. Its errors quote nothing of it.
-func (a Auth) signer() (ssh.Signer, error) {
-	var signer ssh.Signer
-	var err error
-	if len(a.SSHPassphrase) > 0 {
-		signer, err = ssh.ParsePrivateKeyWithPassphrase(a.SSHKey, a.SSHPassphrase)
-	} else {
-		signer, err = ssh.ParsePrivateKey(a.SSHKey)
-	}
-	var missing *ssh.PassphraseMissingError
+func (a Auth) checkShell() error {
 	switch {
-	case err == nil:
-		return signer, nil
-	case errors.As(err, &missing):
-		return nil, fmt.Errorf("%w: the SSH key is encrypted; give Auth.SSHPassphrase", ErrInvalidAuth)
-	case len(a.SSHPassphrase) > 0:
-		return nil, fmt.Errorf("%w: the SSH key cannot be decrypted with this passphrase, or is not a private key in PEM", ErrInvalidAuth)
+	case a.Password != "" || a.BearerToken != "" || a.Token != nil || a.GitHubApp != nil:
+		return fmt.Errorf("%w: an ssh URL takes Auth.SSHKey, not a password or token", ErrInvalidAuth)
+	case len(a.SSHKey) == 0:
+		return fmt.Errorf("%w: an ssh URL needs Auth.SSHKey", ErrInvalidAuth)
+	case strings.HasPrefix(a.Username, "-") || strings.ContainsFunc(a.Username, unicode.IsControl):
+		return fmt.Errorf("%w: the user begins with a dash or holds a control character", ErrInvalidAuth)
 	}
-	return nil, fmt.Errorf("%w: the SSH key is not a private key in PEM", ErrInvalidAuth)
+	return nil
 }
+
+// secrets are what is secret of all options.
+func (o Options) secrets() *secrets {
+	a := o.Auth
+	fixed := append(a.static().secrets(), string(a.SSHPassphrase), pemText(a.SSHKey), pemText(o.ClientKey))
+	fixed = append(fixed, Token{Username: o.Proxy.Username, Password: o.Proxy.Password}.secrets()...)
+	if a.GitHubApp != nil {
+		fixed = append(fixed, pemText(a.GitHubApp.PrivateKey))
+	}
+	return newSecrets(fixed...)
+}
+
+func pemText(data []byte) string { return strings.TrimSpace(string(data)) }

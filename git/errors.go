@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -40,6 +39,9 @@ var (
 	ErrAuthRequired error = &kind{"authentication required", false}
 	// ErrAuthRefused: the server does not accept the credentials.
 	ErrAuthRefused error = &kind{"authentication refused", false}
+	// ErrProxy: Options.Proxy cannot be reached, refuses, or does not reach the
+	// server.
+	ErrProxy error = &kind{"no connection through the proxy", false}
 	// ErrHostKey: the SSH server's key is not the one that is known
 	// (see [HostKeyError]).
 	ErrHostKey error = &kind{"host key not trusted", true}
@@ -193,63 +195,30 @@ func (e *LFSError) Unwrap() error { return ErrLFS }
 // Terminal returns true for files that will not be there later either.
 func (e *LFSError) Terminal() bool { return e.Extended || e.Code == 410 || e.Code == 422 }
 
+// clipped is where clip has cut something off.
+const clipped = "…"
+
 // clip makes text from elsewhere fit for an error message: one line, printable,
 // not long.
 func clip(s string) string {
 	const most = 200
-	var b strings.Builder
-	for _, r := range s {
-		if b.Len() >= most {
-			b.WriteString("…")
-			break
+	for i := range s {
+		if i >= most {
+			return strings.TrimSpace(printable(s[:i]) + clipped)
 		}
+	}
+	return strings.TrimSpace(printable(s))
+}
+
+// printable has spaces in the place of what cannot be printed.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			r = ' '
+			return ' '
 		}
-		b.WriteRune(r)
-	}
-	return strings.TrimSpace(b.String())
+		return r
+	}, s)
 }
-
-// secrets are the strings that must never be in an error.
-type secrets []string
-
-// redact replaces secrets, as they are and as a URL would hold them.
-func (s secrets) redact(text string) string {
-	for _, secret := range s {
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
-			text = strings.ReplaceAll(text, form, "***")
-		}
-	}
-	return text
-}
-
-// clean makes sure that an error holds no secret. We put none into it, but a
-// server may repeat what it was sent, wherever it can put words into an error.
-func (s secrets) clean(err error) error {
-	var missing *ReferenceError
-	if errors.As(err, &missing) {
-		for i, name := range missing.Have {
-			missing.Have[i] = s.redact(name)
-		}
-	}
-	text := err.Error()
-	if clean := s.redact(text); clean != text {
-		return &redacted{clean, err}
-	}
-	return err
-}
-
-// redacted is an error of another text. Its cause can be recognized, but not
-// unwrapped, and so not be printed by accident.
-type redacted struct {
-	text  string
-	cause error
-}
-
-func (r *redacted) Error() string        { return r.text }
-func (r *redacted) Is(target error) bool { return errors.Is(r.cause, target) }
-func (r *redacted) As(target any) bool   { return errors.As(r.cause, target) }
 
 // wrap makes an error of an operation on this remote.
 func (r *Remote) wrap(ctx context.Context, op string, err error) error {

@@ -100,12 +100,13 @@ func LFSDownload(ctx context.Context, rawURL string, opts Options, files []LFSFi
 	if err != nil {
 		return err
 	}
-	t, err := newTransport(u, opts)
+	hide := opts.secrets()
+	t, err := newTransport(u, opts, hide)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	c, err := newLFSClient(u, t, opts)
+	c, err := newLFSClient(u, t, opts, hide)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,44 +16,86 @@ const userAgent = "git/2.0 (gitopskit)" // some servers look for git/ at the beg
 
 // httpTransport speaks Git's smart HTTP protocol with one server.
 type httpTransport struct {
-	base   *url.URL
-	header string // the Authorization header, for the origin of base
+	base        *url.URL
+	credentials *credentials
 	// A RoundTripper, not a Client, which would follow redirects, with its own
 	// idea of who may see the credentials.
-	client http.RoundTripper
-	idle   func() // closes idle connections
+	client    http.RoundTripper
+	certified bool   // there is a client certificate
+	idle      func() // closes idle connections
 }
 
-func newHTTPTransport(base *url.URL, opts Options) (*httpTransport, error) {
-	transport := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    30 * time.Second,
+func newHTTPTransport(base *url.URL, opts Options, way *way, s *secrets) (*httpTransport, error) {
+	cert, err := clientCertificate(opts, base.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	lanes := newLanes(base, way, cert)
+	t := &httpTransport{base: base, client: lanes, idle: lanes.closeIdle, credentials: newCredentials(base, opts.Auth, s)}
+	if opts.WrapTransport != nil {
+		t.client = opts.WrapTransport(lanes)
+	}
+	t.certified = cert != nil
+	if opts.Auth.GitHubApp != nil {
+		app, err := opts.Auth.GitHubApp.installation(base, opts.InsecureCredentials)
+		if err != nil {
+			return nil, err
+		}
+		app.send, app.secrets = t.roundTrip, s
+		t.credentials.source = app.token
+	}
+	return t, nil
+}
+
+// lanes send each request with the transport for where it goes. Only the origin
+// of the repository's URL is shown the client certificate.
+type lanes struct {
+	origin            string
+	own, other, plain *http.Transport
+}
+
+func newLanes(base *url.URL, way *way, cert *tls.Certificate) *lanes {
+	l := &lanes{origin: origin(base), other: newLane(way), plain: newLane(way)}
+	l.own = l.other
+	if cert != nil {
+		l.own = newLane(way)
+		l.own.TLSClientConfig.Certificates = []tls.Certificate{*cert}
+	}
+	// Proxies that let nobody CONNECT to port 80 pass requests on.
+	l.plain.ForceAttemptHTTP2 = false
+	if way.proxy != nil && !way.socks() {
+		l.plain.DialContext = direct
+		l.plain.Proxy = http.ProxyURL(way.proxy)
+	}
+	return l
+}
+
+func newLane(way *way) *http.Transport {
+	return &http.Transport{
+		DialContext:            way.dial,
+		TLSClientConfig:        tlsConfig(way.roots),
+		TLSHandshakeTimeout:    connecting,
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConnsPerHost:    4,
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 1 << 20,
 	}
-	if len(opts.CABundle) > 0 {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(opts.CABundle) {
-			return nil, fmt.Errorf("%w: Options.CABundle holds no certificate in PEM", ErrInvalidAuth)
-		}
-		transport.TLSClientConfig.RootCAs = pool
+}
+
+func (l *lanes) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch {
+	case req.URL.Scheme == "http":
+		return l.plain.RoundTrip(req)
+	case origin(req.URL) == l.origin:
+		return l.own.RoundTrip(req)
 	}
-	var wrapped http.RoundTripper = transport
-	if opts.WrapTransport != nil {
-		wrapped = opts.WrapTransport(transport)
+	return l.other.RoundTrip(req)
+}
+
+func (l *lanes) closeIdle() {
+	for _, lane := range []*http.Transport{l.own, l.other, l.plain} {
+		lane.CloseIdleConnections()
 	}
-	return &httpTransport{
-		base:   base,
-		header: opts.Auth.header(),
-		client: wrapped,
-		idle:   transport.CloseIdleConnections,
-	}, nil
 }
 
 func (t *httpTransport) close() { t.idle() }
@@ -189,14 +229,7 @@ func (s *httpSession) do(ctx context.Context, method string, target *url.URL, bo
 		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
 		req.Header.Set("Accept", "application/x-git-upload-pack-result")
 	}
-	if s.header != "" && origin(target) == origin(s.base) {
-		req.Header.Set("Authorization", s.header)
-	}
-	resp, err := s.client.RoundTrip(req)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w; check the URL, and that the server runs", ErrUnreachable, err)
-	}
-	return resp, nil
+	return s.send(req)
 }
 
 // result checks the head of a response and returns its body.
@@ -204,13 +237,15 @@ func (s *httpSession) result(resp *http.Response, contentType string) (*packetRe
 	s.open = append(s.open, resp.Body)
 	sent := resp.Request.Header.Get("Authorization") != ""
 	switch code := resp.StatusCode; {
-	case code == http.StatusUnauthorized && !sent && s.header != "":
+	case code == http.StatusUnauthorized && !sent && s.credentials.any():
 		return nil, fmt.Errorf("%w: the repository has moved to %s, where the credentials are not sent; change its URL",
 			ErrAuthRequired, clip(resp.Request.URL.Host))
 	case code == http.StatusUnauthorized && !sent:
 		return nil, fmt.Errorf("%w: set Options.Auth", ErrAuthRequired)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return nil, fmt.Errorf("%w (status %d): check the user, the password or token, and what it may read", ErrAuthRefused, code)
+	case code == http.StatusProxyAuthRequired:
+		return nil, fmt.Errorf("%w: %w", ErrProxy, proxyStatus(code))
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return nil, fmt.Errorf("%w (status %d): check the URL; a private repository may say so if credentials are missing", ErrRepositoryNotFound, code)
 	case code == http.StatusTooManyRequests, code >= 500:

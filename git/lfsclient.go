@@ -20,14 +20,15 @@ import (
 // lfsClient fetches large files for one repository: by the batch API of Git LFS
 // it asks where they are, by the basic transfer it gets them.
 type lfsClient struct {
-	client http.RoundTripper
+	// web sends the requests. It holds the credentials of the remote, for its
+	// origin and no other.
+	web     *httpTransport
+	secrets *secrets
 	// access says where the batch API is, and how to be let in. It is asked
 	// before each batch, so that what it says is not outdated.
 	access func(context.Context) (lfsAction, error)
-	// header are the credentials of the remote, for its origin and no other.
-	header, origin string
-	secure         bool // plain HTTP is refused
-	limits         Limits
+	secure bool // plain HTTP is refused
+	limits Limits
 	// received, if not nil, hears of every byte that arrives. Its error ends
 	// the download. It is called from several goroutines.
 	received func(n int) error
@@ -43,19 +44,19 @@ type lfsClient struct {
 // a server without that command gives none. What .lfsconfig says is not
 // regarded: who can write to the repository does not choose the servers that
 // this process talks to.
-func newLFSClient(u *url.URL, t transport, opts Options) (*lfsClient, error) {
-	c := &lfsClient{secure: u.Scheme != "http", limits: opts.Limits.withDefaults()}
+func newLFSClient(u *url.URL, t transport, opts Options, hide *secrets) (*lfsClient, error) {
+	c := &lfsClient{secure: u.Scheme != "http", limits: opts.Limits.withDefaults(), secrets: hide}
 	endpoint := lfsEndpoint(u)
 	switch t := t.(type) {
 	case *httpTransport:
-		c.client, c.header, c.origin, c.idle = t.client, t.header, origin(t.base), func() {}
+		c.web, c.idle = t, func() {}
 		c.access = func(context.Context) (lfsAction, error) { return lfsAction{Href: endpoint}, nil }
 	case *sshTransport:
-		web, err := newHTTPTransport(u, Options{CABundle: opts.CABundle, WrapTransport: opts.WrapTransport})
+		web, err := newHTTPTransport(u, Options{WrapTransport: opts.WrapTransport}, t.way, hide)
 		if err != nil {
 			return nil, err
 		}
-		c.client, c.idle = web.client, web.idle
+		c.web, c.idle = web, web.idle
 		c.access = func(ctx context.Context) (lfsAction, error) { return t.lfsAccess(ctx, endpoint) }
 	default:
 		return nil, fmt.Errorf("%w: not over this transport", ErrLFS)
@@ -238,12 +239,13 @@ func (c *lfsClient) send(ctx context.Context, method string, action lfsAction, b
 	if err != nil {
 		return nil, fmt.Errorf("%w: the address of a large file cannot be parsed", ErrProtocol)
 	}
-	header := c.headers(target, action)
+	header := action.headers()
+	trusted := !action.authenticated && header.Get("Authorization") == ""
 	for range redirects + 1 {
 		if err := c.allowed(target); err != nil {
 			return nil, err
 		}
-		resp, err := c.roundTrip(ctx, method, target, header, body)
+		resp, err := c.roundTrip(ctx, method, target, header, trusted, body)
 		if err != nil {
 			return nil, err
 		}
@@ -252,18 +254,17 @@ func (c *lfsClient) send(ctx context.Context, method string, action lfsAction, b
 			return resp, err
 		}
 		if origin(next) != origin(target) {
-			header = nil
+			header, trusted = nil, false
 		}
 		target = next
 	}
 	return nil, fmt.Errorf("%w: more than %d redirects on the way to a large file", ErrProtocol, redirects)
 }
 
-// headers are those that the action asks for, and the credentials of the remote
-// if they are for this place and nobody says that they are not wanted.
-func (c *lfsClient) headers(target *url.URL, action lfsAction) http.Header {
+// headers are those that the action asks for.
+func (a lfsAction) headers() http.Header {
 	header := http.Header{}
-	for name, value := range action.Header {
+	for name, value := range a.Header {
 		switch name = http.CanonicalHeaderKey(name); name {
 		case "Host", "Connection", "Content-Length", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Range", "Accept-Encoding":
 			// What belongs to the connection, and what would change the answer.
@@ -271,15 +272,12 @@ func (c *lfsClient) headers(target *url.URL, action lfsAction) http.Header {
 			header.Set(name, value)
 		}
 	}
-	if c.header != "" && !action.authenticated && header.Get("Authorization") == "" && origin(target) == c.origin {
-		header.Set("Authorization", c.header)
-	}
 	return header
 }
 
 // allowed checks an address that a server gave.
 func (c *lfsClient) allowed(u *url.URL) error {
-	why := ""
+	var why string
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
 		why = "it is not one of http or https"
@@ -295,7 +293,9 @@ func (c *lfsClient) allowed(u *url.URL) error {
 
 const lfsMediaType = "application/vnd.git-lfs+json"
 
-func (c *lfsClient) roundTrip(ctx context.Context, method string, target *url.URL, header http.Header, body []byte) (*http.Response, error) {
+// roundTrip sends one request; if it is trusted, with the credentials of the
+// remote in case it goes to its origin.
+func (c *lfsClient) roundTrip(ctx context.Context, method string, target *url.URL, header http.Header, trusted bool, body []byte) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
 		content = bytes.NewReader(body)
@@ -312,12 +312,16 @@ func (c *lfsClient) roundTrip(ctx context.Context, method string, target *url.UR
 		req.Header.Set("Accept", lfsMediaType)
 		req.Header.Set("Content-Type", lfsMediaType)
 	}
-	resp, err := c.client.RoundTrip(req)
+	send := c.web.roundTrip
+	if trusted {
+		send = c.web.send
+	}
+	resp, err := send(req)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
-		return nil, fmt.Errorf("%w: %s: %s", ErrUnreachable, clip(target.Host), clip(err.Error()))
+		return nil, err
 	}
 	return resp, nil
 }
@@ -478,7 +482,8 @@ func (c *lfsClient) batch(ctx context.Context, files []LFSFile) (map[string]lfsA
 	if err != nil {
 		return nil, err
 	}
-	return answer.actions(files, access.secrets(c.header))
+	c.secrets.add(access.secrets()...)
+	return answer.actions(files, c.secrets)
 }
 
 func (c *lfsClient) readAnswer(resp *http.Response) (*lfsAnswer, error) {
@@ -499,7 +504,7 @@ func (c *lfsClient) readAnswer(resp *http.Response) (*lfsAnswer, error) {
 }
 
 // actions returns how to get each of the files that were asked for.
-func (a *lfsAnswer) actions(files []LFSFile, hide secrets) (map[string]lfsAction, error) {
+func (a *lfsAnswer) actions(files []LFSFile, hide *secrets) (map[string]lfsAction, error) {
 	if a.Transfer != "" && a.Transfer != "basic" || a.HashAlgo != "" && a.HashAlgo != "sha256" {
 		return nil, fmt.Errorf("%w: the server for large files wants transfer %q and hash %q, which nobody offered",
 			ErrProtocol, clip(a.Transfer), clip(a.HashAlgo))
@@ -535,20 +540,14 @@ func (a *lfsAnswer) actions(files []LFSFile, hide secrets) (map[string]lfsAction
 }
 
 // secrets are what a server could repeat that was let in with an action.
-func (a lfsAction) secrets(header string) secrets {
-	var s secrets
+func (a lfsAction) secrets() []string {
+	var s []string
 	for _, value := range a.Header {
-		s = s.with(value)
-	}
-	return s.with(header)
-}
-
-// with adds the value of an Authorization header, or another that lets in.
-func (s secrets) with(value string) secrets {
-	for secret := range strings.FieldsSeq(value) {
-		const word = 8 // shorter ones name a scheme
-		if len(secret) >= word {
-			s = append(s, secret)
+		for secret := range strings.FieldsSeq(value) {
+			const word = 8 // shorter ones name a scheme
+			if len(secret) >= word {
+				s = append(s, secret)
+			}
 		}
 	}
 	return s

@@ -17,7 +17,7 @@ type Remote struct {
 	transport transport
 	limits    Limits
 	progress  func(Progress)
-	secrets   secrets
+	secrets   *secrets
 
 	engine Engine
 	disk   disk
@@ -40,6 +40,12 @@ type Options struct {
 	// CABundle holds certificates in PEM that are trusted for HTTPS beside
 	// those of the system.
 	CABundle []byte
+	// ClientCert and ClientKey, in PEM, are a certificate, with the chain that
+	// leads to it if there is one, and its private key, not encrypted. They are
+	// for an https URL, and shown to its host and port only.
+	ClientCert, ClientKey []byte
+	// Proxy is what all connections go through, if it is set.
+	Proxy Proxy
 	// InsecureCredentials allows sending Auth over plain HTTP, where everyone
 	// on the way can read it. Without it this is refused, on loopback too.
 	InsecureCredentials bool
@@ -51,8 +57,8 @@ type Options struct {
 	// directory for temporary files when they are larger than a few megabytes.
 	Dir string
 	// WrapTransport is given the HTTP transport and returns the one to use, to
-	// count, trace or record. It sees the Authorization header. It is not used
-	// for SSH.
+	// count, trace or record. It sees the Authorization header, and the requests
+	// to the API of a GitHubApp. It is not used for SSH.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 	// Engine that does the work. The zero value chooses by itself.
 	Engine Engine
@@ -84,12 +90,12 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 		shown:    u.String(),
 		limits:   opts.Limits.withDefaults(),
 		progress: opts.Progress,
-		secrets:  opts.Auth.secrets(),
+		secrets:  opts.secrets(),
 		engine:   opts.Engine,
 		disk:     disk{dir: opts.Dir},
 		busy:     map[id]chan struct{}{},
 	}
-	r.transport, err = newTransport(u, opts)
+	r.transport, err = newTransport(u, opts, r.secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +136,15 @@ type session interface {
 	close(well bool)
 }
 
-func newTransport(u *url.URL, opts Options) (transport, error) {
-	if u.Scheme == "ssh" {
-		return newSSHTransport(u, opts.Auth)
+func newTransport(u *url.URL, opts Options, s *secrets) (transport, error) {
+	way, err := newWay(opts)
+	if err != nil {
+		return nil, err
 	}
-	return newHTTPTransport(u, opts)
+	if u.Scheme == "ssh" {
+		return newSSHTransport(u, opts, way)
+	}
+	return newHTTPTransport(u, opts, way, s)
 }
 
 // do runs an operation within the limits, with the engine that can.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -17,6 +19,7 @@ import (
 // sshTransport runs git-upload-pack on one server. It reads neither the user's
 // SSH configuration nor an agent.
 type sshTransport struct {
+	way     *way
 	addr    string // host:port
 	name    string // of the host in known_hosts
 	user    string
@@ -25,7 +28,11 @@ type sshTransport struct {
 	known   knownHosts
 }
 
-func newSSHTransport(u *url.URL, auth Auth) (*sshTransport, error) {
+func newSSHTransport(u *url.URL, opts Options, way *way) (*sshTransport, error) {
+	auth := opts.Auth
+	if _, err := clientCertificate(opts, u.Scheme); err != nil {
+		return nil, err
+	}
 	signer, err := auth.signer()
 	if err != nil {
 		return nil, err
@@ -34,7 +41,7 @@ func newSSHTransport(u *url.URL, auth Auth) (*sshTransport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &sshTransport{user: u.User.Username(), signer: signer, known: known}
+	t := &sshTransport{way: way, user: u.User.Username(), signer: signer, known: known}
 	if t.user == "" {
 		t.user = auth.Username
 	}
@@ -85,10 +92,9 @@ func (t *sshTransport) connect(ctx context.Context, protocol string, metered fun
 // is doing: the handshake of x/crypto/ssh knows no context. After stop it does
 // so no more.
 func (t *sshTransport) dial(ctx context.Context) (client *ssh.Client, stop func() bool, err error) {
-	dialer := net.Dialer{Timeout: 30 * time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", t.addr)
+	conn, err := t.way.dial(ctx, "tcp", t.addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w; check the URL, and that the server runs", ErrUnreachable, err)
+		return nil, nil, unreachable(err)
 	}
 	stop = context.AfterFunc(ctx, func() { conn.Close() })
 	if client, err = t.handshake(conn); err != nil {
@@ -99,7 +105,42 @@ func (t *sshTransport) dial(ctx context.Context) (client *ssh.Client, stop func(
 	return client, stop, nil
 }
 
+// handshake agrees on keys and logs in, within a time and a number of bytes: a
+// server may send banners for as long as it likes.
 func (t *sshTransport) handshake(conn net.Conn) (*ssh.Client, error) {
+	const most = 1 << 20
+	bounded := &boundedConn{Conn: conn}
+	bounded.left.Store(most)
+	if err := conn.SetDeadline(time.Now().Add(connecting)); err != nil {
+		return nil, unreachable(err)
+	}
+	client, err := t.login(bounded)
+	if err != nil {
+		return nil, err
+	}
+	bounded.left.Store(math.MaxInt64) // what follows is metered
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		client.Close()
+		return nil, unreachable(err)
+	}
+	return client, nil
+}
+
+// boundedConn is a connection from which only so many bytes can be read.
+type boundedConn struct {
+	net.Conn
+	left atomic.Int64
+}
+
+func (b *boundedConn) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if b.left.Add(-int64(n)) < 0 {
+		return 0, errors.New("the server says too much before it lets anyone in")
+	}
+	return n, err
+}
+
+func (t *sshTransport) login(conn net.Conn) (*ssh.Client, error) {
 	var verdict error
 	config := &ssh.ClientConfig{
 		User:              t.user,
@@ -125,7 +166,7 @@ func (t *sshTransport) handshake(conn net.Conn) (*ssh.Client, error) {
 		return nil, fmt.Errorf("%w: %s does not let user %q in with the key %s", ErrAuthRefused,
 			t.name, clip(t.user), ssh.FingerprintSHA256(t.signer.PublicKey()))
 	}
-	return nil, fmt.Errorf("%w: %s", ErrUnreachable, clip(err.Error()))
+	return nil, fmt.Errorf("%w: the SSH handshake: %s", ErrUnreachable, clip(err.Error()))
 }
 
 func (s *sshSession) start(command, protocol string, metered func(io.Reader) io.Reader) (err error) {

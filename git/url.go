@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // parseURL reads the address of a repository. Its errors never quote the
@@ -44,8 +46,8 @@ func parseURL(raw string) (*url.URL, error) {
 		if _, has := u.User.Password(); has {
 			return refuse("it holds a password; give a key in Options.Auth")
 		}
-		if strings.HasPrefix(u.User.Username(), "-") {
-			return refuse("its user begins with a dash")
+		if user := u.User.Username(); strings.HasPrefix(user, "-") || strings.ContainsFunc(user, unicode.IsControl) {
+			return refuse("its user begins with a dash or holds a control character")
 		}
 	default:
 		return refuse("scheme %q is not supported; http, https and ssh are", clip(u.Scheme))
@@ -57,13 +59,22 @@ func parseURL(raw string) (*url.URL, error) {
 	if strings.Trim(u.Path, "/") == "" {
 		return refuse("it names no repository on %s", clip(host))
 	}
-	if strings.ContainsAny(u.Path, "\x00\r\n") {
+	if !validPort(u) {
+		return refuse("its port is not a number from 1 to 65535")
+	}
+	if strings.ContainsFunc(u.Path, unicode.IsControl) {
 		return refuse("its path holds a control character")
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return refuse("it has a query or a fragment, which the address of a repository has not")
 	}
 	return u, nil
+}
+
+// validPort says that the port is one, if there is any.
+func validPort(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && n > 0
 }
 
 // origin is what credentials are bound to: scheme, host and port.

@@ -3,8 +3,10 @@ package gitserver
 import (
 	"context"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -21,6 +23,10 @@ type HTTPOptions struct {
 	// Version0 makes a server that knows no other version of the protocol.
 	Version0 bool
 	LFS      *LFS // large files; nil: there are none
+	// Allow decides about requests instead, if set.
+	Allow func(*http.Request) bool
+	// TLS, if set, is for a server that speaks it (ServeHTTP only).
+	TLS *tls.Config
 }
 
 // HTTP serves the repositories below dir over Git's smart protocol, by git's
@@ -61,6 +67,8 @@ func HTTP(ctx context.Context, dir string, opts HTTPOptions) (http.Handler, erro
 
 func (o HTTPOptions) allows(req *http.Request) bool {
 	switch {
+	case o.Allow != nil:
+		return o.Allow(req)
 	case o.BearerToken != "":
 		return equal(req.Header.Get("Authorization"), "Bearer "+o.BearerToken)
 	case o.Password != "":
@@ -97,11 +105,19 @@ func ServeHTTP(ctx context.Context, dir string, opts HTTPOptions) (*Server, erro
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second}
+	scheme := "http"
+	addr := l.Addr().String()
+	if opts.TLS != nil {
+		scheme, l = "https", tls.NewListener(l, opts.TLS)
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog: log.New(io.Discard, "", 0), // of clients that do not get in
+	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	return &Server{
-		URL: "http://" + l.Addr().String(),
+		URL: scheme + "://" + addr,
 		close: func() error {
 			err := server.Close()
 			if e := <-done; !errors.Is(e, http.ErrServerClosed) {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,6 +24,8 @@ import (
 type SSHOptions struct {
 	// Keys are the public keys of those who may read. Nobody else may.
 	Keys []ssh.PublicKey
+	// Authorities sign certificates of users who may read, as user git.
+	Authorities []ssh.PublicKey
 	// HostKeys of the server; none: one new Ed25519 key.
 	HostKeys []crypto.Signer
 	// Version0 makes a server that takes no environment, as many do, and so
@@ -42,10 +45,11 @@ func ServeSSH(ctx context.Context, dir string, opts SSHOptions) (*Server, error)
 	}
 	config := &ssh.ServerConfig{
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			for _, k := range opts.Keys {
-				if equal(string(k.Marshal()), string(key.Marshal())) {
-					return nil, nil
-				}
+			if cert, ok := key.(*ssh.Certificate); ok && cert.CertType == ssh.UserCert && among(opts.Authorities, cert.SignatureKey) {
+				return nil, new(ssh.CertChecker).CheckCert("git", cert)
+			}
+			if among(opts.Keys, key) {
+				return nil, nil
 			}
 			return nil, errors.New("this key may not read")
 		},
@@ -62,6 +66,10 @@ func ServeSSH(ctx context.Context, dir string, opts SSHOptions) (*Server, error)
 	s := &sshServer{root: root, config: config, lfs: opts.LFS, listener: l, version0: opts.Version0, conns: map[net.Conn]bool{}}
 	s.running.Go(func() { s.accept(ctx) })
 	return &Server{URL: "ssh://git@" + l.Addr().String(), KnownHosts: known, close: s.close}, nil
+}
+
+func among(keys []ssh.PublicKey, key ssh.PublicKey) bool {
+	return slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return equal(string(k.Marshal()), string(key.Marshal())) })
 }
 
 func addHostKeys(config *ssh.ServerConfig, keys []crypto.Signer, addr string) ([]byte, error) {
