@@ -279,7 +279,7 @@ func (c *lfsClient) headers(target *url.URL, action lfsAction) http.Header {
 
 // allowed checks an address that a server gave.
 func (c *lfsClient) allowed(u *url.URL) error {
-	why := ""
+	var why string
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
 		why = "it is not one of http or https"
