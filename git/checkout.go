@@ -63,9 +63,8 @@ func empty(root *os.Root, remove bool) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
-	if err != nil {
+	if err := errors.Join(err, dir.Close()); err != nil {
 		return err
 	}
 	if len(names) > 0 && !remove {
@@ -131,8 +130,7 @@ func (c *checkoutRun) subdir(at *os.Root, name string) error {
 	if err != nil {
 		return checkoutError(name, err)
 	}
-	defer sub.Close()
-	return c.dir(sub, name)
+	return errors.Join(c.dir(sub, name), sub.Close())
 }
 
 // file writes a file that must not be there yet.

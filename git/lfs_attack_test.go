@@ -59,6 +59,9 @@ func TestAttackLFSContent(t *testing.T) {
 			}
 			require.ErrorContains(t, err, `"a"`)
 			require.LessOrEqual(t, seen, f.Size)
+			if name == "less" {
+				require.ErrorContains(t, err, "10 of the 11 bytes")
+			}
 		})
 	}
 }
@@ -104,6 +107,9 @@ func TestAttackLFSAnswers(t *testing.T) {
 			}, func(git.LFSFile, io.Reader) error { return nil })
 			require.ErrorIs(t, err, git.ErrProtocol)
 			require.LessOrEqual(t, received, 9<<20)
+			if name == "without an end" {
+				require.ErrorContains(t, err, "says more than")
+			}
 		})
 	}
 	say(`{"objects": []}`)

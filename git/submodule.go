@@ -171,8 +171,8 @@ func scpURL(raw string) (address, why string) {
 		return "", "there is no // behind its scheme"
 	case strings.Contains(name, "@"):
 		return "", "its path holds @; there may be a password in it"
-	case strings.HasPrefix(raw, "-") || strings.HasPrefix(host, "-") || strings.HasPrefix(name, "-"):
-		return "", "a part of it begins with a dash"
+	case strings.HasPrefix(name, "-"): // its user and host are checked with the URL
+		return "", "its path begins with a dash"
 	}
 	for _, c := range []byte(raw) {
 		if c <= ' ' || c == 0x7f {

@@ -5,8 +5,8 @@
 // [Create] makes a bare repository; [Repo.Commit] and [Repo.Tag] write objects
 // into it, signed by an [OpenPGPSigner] or an [SSHSigner] if one is given.
 // [HTTP] is git's own http-backend as an [net/http.Handler], [ServeHTTP] and
-// [ServeSSH] put a directory of repositories on a free port. What they start
-// ends with Close.
+// [ServeSSH] put a directory of repositories on a free port, and
+// what they start ends with Close. An [LFS] stores large files beside them.
 //
 // Git runs with neither the user's nor the system's configuration, so that the
 // result is the same on every machine.

@@ -234,10 +234,10 @@ func (s *sshServer) run(ctx context.Context, channel ssh.Channel, command, proto
 		_, _ = io.Copy(stdin, channel) // git notices what is missing
 		stdin.Close()
 	}()
-	if cmd.Wait() != nil {
-		return failed, nil // git has said why
+	if cmd.Wait() == nil {
+		return 0, nil
 	}
-	return 0, nil
+	return failed, nil // git has said why
 }
 
 // authenticate answers git-lfs-authenticate '/name.git' download.
