@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitopskit/gitopskit/bench/git/repos"
 	"github.com/gitopskit/gitopskit/bench/internal/side"
 )
 
@@ -104,6 +105,52 @@ func TestFailuresSayWhichSideAndWhy(t *testing.T) {
 		_, err := measureFake(t, Pair{Name: name})
 		require.ErrorContains(t, err, want, name)
 	}
+}
+
+// A pair with a small repository, of which all processes are real.
+func TestGitPairHasAServerOfItsOwn(t *testing.T) {
+	pair, err := choose(pairs(), "^git/commit-pin$")
+	require.NoError(t, err)
+	programs, err := build(t.Context(), pair, t.TempDir(), io.Discard)
+	require.NoError(t, err)
+	small := repos.Kind{Version: "test", Make: repos.History{Commits: 30, Tags: 3}.Make}
+	kept, err := small.Kept(t.Context(), t.TempDir(), "small", io.Discard)
+	require.NoError(t, err)
+
+	repositories := &gitHost{}
+	t.Cleanup(repositories.close)
+	p := pair[0]
+	repo, err := repositories.serve(t.Context(), kept, "small", programs[gitServer])
+	require.NoError(t, err)
+	res, err := measure(t.Context(), p, programs[p.Ours], programs[p.Peer], side.Job{Name: p.Name, Repo: repo}, minRounds)
+	require.NoError(t, err)
+	for _, f := range []Figures{res.Ours, res.Peer} {
+		require.Positive(t, f.Seconds)
+		require.Positive(t, f.CPUSeconds)
+		require.Positive(t, *f.Requests)
+		require.Greater(t, *f.Bytes, int64(10_000))
+		require.Positive(t, f.PeakMB)
+	}
+	repositories.close()
+	_, err = repo.Count(t.Context())
+	require.Error(t, err, "the server ends with the run")
+	require.NoDirExists(t, repositories.dir)
+}
+
+func TestEachGitPairHasARepository(t *testing.T) {
+	for _, p := range gitPairs() {
+		require.Contains(t, repos.Repos(), p.Repo, p.Name)
+		require.Contains(t, p.packages(), gitServer)
+	}
+	_, err := (&gitHost{}).repo(t.Context(), Pair{Repo: "none"}, command{}, io.Discard)
+	require.ErrorContains(t, err, `there is no repository "none"`)
+}
+
+func TestCommandDoesNotTellAllocations(t *testing.T) {
+	res, err := measureFake(t, Pair{Name: "spin", Command: true})
+	require.NoError(t, err)
+	require.NotNil(t, res.Ours.Allocs)
+	require.Nil(t, res.Peer.Allocs)
 }
 
 func TestMedian(t *testing.T) {

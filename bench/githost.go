@@ -34,7 +34,11 @@ func (h *gitHost) repo(ctx context.Context, p Pair, program command, progress io
 	if err != nil {
 		return hosted.Repo{}, err
 	}
-	kept, err := repos.Kept(ctx, cache, p.Repo, progress)
+	kind, ok := repos.Repos()[p.Repo]
+	if !ok {
+		return hosted.Repo{}, fmt.Errorf("there is no repository %q to make", p.Repo)
+	}
+	kept, err := kind.Kept(ctx, cache, p.Repo, progress)
 	if err != nil {
 		return hosted.Repo{}, err
 	}

@@ -42,7 +42,7 @@ func cold(choose func(hosted.Repo) (git.Ref, hosted.Tree)) side.Setup {
 			if err != nil {
 				return err
 			}
-			defer remote.Close()
+			defer remote.Close() //nolint:errcheck // nothing is left to lose
 			return fetch(ctx, remote, ref, want)
 		}
 		return side.Work{Do: do, Count: env.Repo.Count}, nil

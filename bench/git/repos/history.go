@@ -24,10 +24,10 @@ type History struct {
 	Pulls    int // references refs/pull/N/head
 }
 
-// write writes the history. It is the same each time.
-func (h History) write(ctx context.Context, repo *gitserver.Repo) error {
+// Make writes the history. It is the same each time.
+func (h History) Make(ctx context.Context, repo *gitserver.Repo) error {
 	const apps = 100
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not a secret, but the same each time
+	random := rand.New(rand.NewPCG(1, 2))
 	var s stream
 	tags := 0
 	for i := range h.Commits {

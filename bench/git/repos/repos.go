@@ -21,30 +21,26 @@ import (
 func Repos() map[string]Kind {
 	return map[string]Kind{
 		// The sources of Kubernetes, as one commit.
-		"large": {version: kubernetes, make: largeTree},
+		"large": {Version: kubernetes, Make: largeTree},
 		// A history of many small changes with many releases in it.
-		"history": {version: "1", make: History{Commits: 4000, Tags: 1000}.write},
+		"history": {Version: "1", Make: History{Commits: 4000, Tags: 1000}.Make},
 		// Pull requests without end, of which a forge lists each.
-		"references": {version: "1", make: History{Commits: 200, Tags: 20, Branches: 3, Pulls: 100_000}.write},
+		"references": {Version: "1", Make: History{Commits: 200, Tags: 20, Branches: 3, Pulls: 100_000}.Make},
 		// One file that cannot be compressed.
-		"blob": {version: "1", make: oneFile(100_000_000)},
+		"blob": {Version: "1", Make: oneFile(100_000_000)},
 	}
 }
 
-// Kind is a kind of repository. The version is a new one when the content is.
+// Kind is a kind of repository. Its version is another whenever its content is.
 type Kind struct {
-	version string
-	make    func(ctx context.Context, repo *gitserver.Repo) error
+	Version string
+	Make    func(ctx context.Context, repo *gitserver.Repo) error
 }
 
 // Kept returns the folder of a repository below cache, and makes it if it is not
 // there yet.
-func Kept(ctx context.Context, cache, name string, progress io.Writer) (string, error) {
-	kind, ok := Repos()[name]
-	if !ok {
-		return "", fmt.Errorf("there is no repository %q to make", name)
-	}
-	dir := filepath.Join(cache, name+"-"+kind.version+".git")
+func (k Kind) Kept(ctx context.Context, cache, name string, progress io.Writer) (string, error) {
+	dir := filepath.Join(cache, name+"-"+k.Version+".git")
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -57,18 +53,19 @@ func Kept(ctx context.Context, cache, name string, progress io.Writer) (string, 
 		return "", err
 	}
 	defer os.RemoveAll(temp) //nolint:errcheck // what is left is not found by its name
-	if err := kind.build(ctx, temp); err != nil {
+	if err := k.Build(ctx, temp); err != nil {
 		return "", fmt.Errorf("make the repository %s: %w", name, err)
 	}
 	return dir, os.Rename(temp, dir)
 }
 
-func (k Kind) build(ctx context.Context, dir string) error {
+// Build makes the repository in a folder.
+func (k Kind) Build(ctx context.Context, dir string) error {
 	repo, err := gitserver.Create(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := k.make(ctx, repo); err != nil {
+	if err := k.Make(ctx, repo); err != nil {
 		return err
 	}
 	return pack(ctx, repo)
