@@ -113,7 +113,7 @@ func TestGitPairHasAServerOfItsOwn(t *testing.T) {
 	require.NoError(t, err)
 	programs, err := build(t.Context(), pair, t.TempDir(), io.Discard)
 	require.NoError(t, err)
-	small := repos.Kind{Version: "test", Make: repos.History{Commits: 30, Tags: 3}.Make}
+	small := repos.Kind{Version: "test", Make: repos.History{Apps: 5, Commits: 30, Tags: 3}.Make}
 	kept, err := small.Kept(t.Context(), t.TempDir(), "small", io.Discard)
 	require.NoError(t, err)
 

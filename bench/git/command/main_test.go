@@ -11,7 +11,7 @@ import (
 )
 
 func TestClone(t *testing.T) {
-	repo := gittest.Serve(t, repos.History{Commits: 3})
+	repo := gittest.Serve(t, repos.History{Apps: 5, Commits: 3})
 	env := side.Env{Repo: repo, Dir: t.TempDir()}
 	work, err := clone(t.Context(), env)
 	require.NoError(t, err)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestWireIsCounted(t *testing.T) {
-	repo := gittest.Serve(t, repos.History{Commits: 2, Pulls: 100, Tags: 1})
+	repo := gittest.Serve(t, repos.History{Apps: 5, Commits: 2, Pulls: 100, Tags: 1})
 	before, err := repo.Count(t.Context())
 	require.NoError(t, err)
 	again, err := repo.Count(t.Context())
@@ -39,7 +39,7 @@ func TestWireIsCounted(t *testing.T) {
 }
 
 func TestEachChangeIsNew(t *testing.T) {
-	repo := gittest.Serve(t, repos.History{Commits: 2})
+	repo := gittest.Serve(t, repos.History{Apps: 5, Commits: 2})
 	seen := map[string]bool{repo.Main.Commit: true}
 	size := repo.Main.Bytes
 	for range 3 {

@@ -13,7 +13,7 @@ import (
 
 // Every benchmark does its work on a small repository, and more than once.
 func TestWork(t *testing.T) {
-	repo := gittest.Serve(t, repos.History{Commits: 30, Tags: 5, Branches: 2, Pulls: 50})
+	repo := gittest.Serve(t, repos.History{Apps: 5, Commits: 30, Tags: 5, Branches: 2, Pulls: 50})
 	for name, setup := range setups() {
 		t.Run(name, func(t *testing.T) {
 			work, err := setup(t.Context(), side.Env{Repo: repo})
@@ -39,7 +39,7 @@ func TestWork(t *testing.T) {
 }
 
 func TestOtherResultsAreRefused(t *testing.T) {
-	repo := gittest.Serve(t, repos.History{Commits: 3, Tags: 1})
+	repo := gittest.Serve(t, repos.History{Apps: 5, Commits: 3, Tags: 1})
 	repo.Main.Bytes++
 	work, err := setups()["git/cold-large"](t.Context(), side.Env{Repo: repo})
 	require.NoError(t, err)

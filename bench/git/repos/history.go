@@ -18,6 +18,7 @@ import (
 
 // History is a repository of small manifests, of which each commit changes one.
 type History struct {
+	Apps     int // of three files each
 	Commits  int
 	Tags     int // annotated, at even distances; the last commit has the highest version
 	Branches int // beside main
@@ -26,20 +27,19 @@ type History struct {
 
 // Make writes the history. It is the same each time.
 func (h History) Make(ctx context.Context, repo *gitserver.Repo) error {
-	const apps = 100
 	random := rand.New(rand.NewPCG(1, 2))
 	var s stream
 	tags := 0
 	for i := range h.Commits {
 		s.commit("main", "", fmt.Sprintf("Commit %d", i))
 		if i == 0 {
-			for app := range apps {
+			for app := range h.Apps {
 				for _, kind := range kinds() {
 					s.file(manifestName(app, kind), manifest(random, app, kind))
 				}
 			}
 		}
-		app, kind := random.IntN(apps), kinds()[random.IntN(len(kinds()))]
+		app, kind := random.IntN(h.Apps), kinds()[random.IntN(len(kinds()))]
 		s.file(manifestName(app, kind), manifest(random, app, kind))
 		for ; tags*h.Commits < (i+1)*h.Tags && (tags+1)*h.Commits <= (i+1)*h.Tags; tags++ {
 			s.tag(fmt.Sprintf("v%d.%d.%d", tags/100, tags/10%10, tags%10))

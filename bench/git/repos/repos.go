@@ -23,9 +23,9 @@ func Repos() map[string]Kind {
 		// The sources of Kubernetes, as one commit.
 		"large": {Version: kubernetes, Make: largeTree},
 		// A history of many small changes with many releases in it.
-		"history": {Version: "1", Make: History{Commits: 4000, Tags: 1000}.Make},
+		"history": {Version: "1", Make: History{Apps: 100, Commits: 4000, Tags: 1000}.Make},
 		// Pull requests without end, of which a forge lists each.
-		"references": {Version: "1", Make: History{Commits: 200, Tags: 20, Branches: 3, Pulls: 100_000}.Make},
+		"references": {Version: "1", Make: History{Apps: 100, Commits: 200, Tags: 20, Branches: 3, Pulls: 100_000}.Make},
 		// One file that cannot be compressed.
 		"blob": {Version: "1", Make: oneFile(100_000_000)},
 	}

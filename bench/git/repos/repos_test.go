@@ -31,7 +31,7 @@ func ask(t *testing.T, repo *gitserver.Repo, args ...string) string {
 }
 
 func TestHistory(t *testing.T) {
-	history := History{Commits: 40, Tags: 11, Branches: 2, Pulls: 100}
+	history := History{Apps: 5, Commits: 40, Tags: 11, Branches: 2, Pulls: 100}
 	repo := build(t, Kind{Make: history.Make})
 	require.Empty(t, ask(t, repo, "fsck", "--strict", "--no-dangling"))
 	require.Equal(t, "40", ask(t, repo, "rev-list", "--count", "main"))
@@ -47,8 +47,8 @@ func TestHistory(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "v0.1.0", facts.Tag, "the eleventh")
 	require.Equal(t, facts.Main, facts.Tagged, "the highest version is of the last commit")
-	require.Equal(t, 300, facts.Main.Files)
-	require.Greater(t, facts.Main.Bytes, int64(300*1000))
+	require.Equal(t, 15, facts.Main.Files)
+	require.Greater(t, facts.Main.Bytes, int64(15*1000))
 	require.NotEqual(t, facts.Main.Commit, facts.Pinned.Commit)
 	require.True(t, strings.HasSuffix(facts.Changed, ".yaml"))
 	for rev := range strings.FieldsSeq(ask(t, repo, "rev-list", "--max-count=39", "main")) {
@@ -60,7 +60,7 @@ func TestHistory(t *testing.T) {
 }
 
 func TestTagsAreAtEvenDistances(t *testing.T) {
-	repo := build(t, Kind{Make: History{Commits: 12, Tags: 3}.Make})
+	repo := build(t, Kind{Make: History{Apps: 5, Commits: 12, Tags: 3}.Make})
 	for tag, behind := range map[string]string{"v0.0.0": "8", "v0.0.1": "4", "v0.0.2": "0"} {
 		require.Equal(t, behind, ask(t, repo, "rev-list", "--count", tag+"..main"), tag)
 	}
@@ -85,7 +85,7 @@ func TestKeptIsMadeOnce(t *testing.T) {
 	made := 0
 	kind := Kind{Version: "7", Make: func(ctx context.Context, repo *gitserver.Repo) error {
 		made++
-		return History{Commits: 1}.Make(ctx, repo)
+		return History{Apps: 5, Commits: 1}.Make(ctx, repo)
 	}}
 	cache := t.TempDir()
 	for range 2 {
@@ -109,7 +109,7 @@ func TestKeptIsMadeOnce(t *testing.T) {
 
 // What is done to a copy is not done to what is kept.
 func TestCopy(t *testing.T) {
-	repo := build(t, Kind{Make: History{Commits: 5, Tags: 2, Pulls: 10}.Make})
+	repo := build(t, Kind{Make: History{Apps: 5, Commits: 5, Tags: 2, Pulls: 10}.Make})
 	before := ask(t, repo, "for-each-ref")
 	copied, err := Copy(t.Context(), repo.Dir(), filepath.Join(t.TempDir(), "copy.git"))
 	require.NoError(t, err)

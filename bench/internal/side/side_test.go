@@ -169,7 +169,7 @@ func TestFailuresAroundTheWork(t *testing.T) {
 func TestProcessorTimeIsCounted(t *testing.T) {
 	spun, err := cost(t.Context(), func(context.Context) error { spinFor(roundTime); return nil })
 	require.NoError(t, err)
-	require.Greater(t, spun.CPUSeconds, roundTime.Seconds()/4, "on a busy machine it gets less of it")
+	require.Greater(t, spun.CPUSeconds, roundTime.Seconds()/20, "on a busy machine it gets less of the time")
 
 	const loop = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
 	ran, err := cost(t.Context(), func(ctx context.Context) error { return exec.CommandContext(ctx, "sh", "-c", loop).Run() })
