@@ -6,7 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
+	"os/exec" //nolint:depguard // the git command is what is measured
 	"path/filepath"
 
 	"github.com/gitopskit/gitopskit/bench/internal/side"

@@ -56,7 +56,11 @@ func (k Kind) Kept(ctx context.Context, cache, name string, progress io.Writer) 
 	if err := k.Build(ctx, temp); err != nil {
 		return "", fmt.Errorf("make the repository %s: %w", name, err)
 	}
-	return dir, os.Rename(temp, dir)
+	err = os.Rename(temp, dir)
+	if _, e := os.Stat(dir); e == nil {
+		err = nil // another run may have been faster, with the same
+	}
+	return dir, err
 }
 
 // Build makes the repository in a folder.
