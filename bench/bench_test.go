@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gitopskit/gitopskit/bench/git/repos"
 	"github.com/gitopskit/gitopskit/bench/internal/side"
 )
 
@@ -78,7 +79,7 @@ func measureFake(t *testing.T, p Pair) (Result, error) {
 	t.Setenv("TMPDIR", t.TempDir()) // who dies does not clear up
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return measure(t.Context(), p, command{self, []string{fakeFlag, "ours"}}, command{self, []string{fakeFlag, "peer"}}, nil, minRounds)
+	return measure(t.Context(), p, command{self, []string{fakeFlag, "ours"}}, command{self, []string{fakeFlag, "peer"}}, side.Job{Name: p.Name}, minRounds)
 }
 
 func TestPairIsMeasuredInTwoProcesses(t *testing.T) {
@@ -106,6 +107,52 @@ func TestFailuresSayWhichSideAndWhy(t *testing.T) {
 	}
 }
 
+// A pair with a small repository, of which all processes are real.
+func TestGitPairHasAServerOfItsOwn(t *testing.T) {
+	pair, err := choose(pairs(), "^git/commit-pin$")
+	require.NoError(t, err)
+	programs, err := build(t.Context(), pair, t.TempDir(), io.Discard)
+	require.NoError(t, err)
+	small := repos.Kind{Version: "test", Make: repos.History{Apps: 5, Commits: 30, Tags: 3}.Make}
+	kept, err := small.Kept(t.Context(), t.TempDir(), "small", io.Discard)
+	require.NoError(t, err)
+
+	repositories := &gitHost{}
+	t.Cleanup(repositories.close)
+	p := pair[0]
+	repo, err := repositories.serve(t.Context(), kept, "small", programs[gitServer])
+	require.NoError(t, err)
+	res, err := measure(t.Context(), p, programs[p.Ours], programs[p.Peer], side.Job{Name: p.Name, Repo: repo}, minRounds)
+	require.NoError(t, err)
+	for _, f := range []Figures{res.Ours, res.Peer} {
+		require.Positive(t, f.Seconds)
+		require.Positive(t, f.CPUSeconds)
+		require.Positive(t, *f.Requests)
+		require.Greater(t, *f.Bytes, int64(10_000))
+		require.Positive(t, f.PeakMB)
+	}
+	repositories.close()
+	_, err = repo.Count(t.Context())
+	require.Error(t, err, "the server ends with the run")
+	require.NoDirExists(t, repositories.dir)
+}
+
+func TestEachGitPairHasARepository(t *testing.T) {
+	for _, p := range gitPairs() {
+		require.Contains(t, repos.Repos(), p.Repo, p.Name)
+		require.Contains(t, p.packages(), gitServer)
+	}
+	_, err := (&gitHost{}).repo(t.Context(), Pair{Repo: "none"}, command{}, io.Discard)
+	require.ErrorContains(t, err, `there is no repository "none"`)
+}
+
+func TestCommandDoesNotTellAllocations(t *testing.T) {
+	res, err := measureFake(t, Pair{Name: "spin", Command: true})
+	require.NoError(t, err)
+	require.NotNil(t, res.Ours.Allocs)
+	require.Nil(t, res.Peer.Allocs)
+}
+
 func TestMedian(t *testing.T) {
 	rounds := func(seconds ...float64) (list []side.Round) {
 		for _, s := range seconds {
@@ -122,12 +169,13 @@ func TestMedian(t *testing.T) {
 
 func TestSummaryHoldsMediansAndPeak(t *testing.T) {
 	rounds := []side.Round{
-		{Seconds: 1, Requests: 10, Bytes: 100, Allocs: 5},
-		{Seconds: 3, Requests: 30, Bytes: 300, Allocs: 7},
-		{Seconds: 2, Requests: 20, Bytes: 200, Allocs: 6},
+		{Seconds: 1, CPUSeconds: 0.1, Requests: 10, Bytes: 100, Allocs: 5},
+		{Seconds: 3, CPUSeconds: 0.3, Requests: 30, Bytes: 300, Allocs: 7},
+		{Seconds: 2, CPUSeconds: 0.2, Requests: 20, Bytes: 200, Allocs: 6},
 	}
 	f := summarize(Pair{Server: true}, rounds, 42)
 	require.Equal(t, 2.0, f.Seconds)
+	require.Equal(t, 0.2, f.CPUSeconds)
 	require.EqualValues(t, 20, *f.Requests)
 	require.EqualValues(t, 200, *f.Bytes)
 	require.Equal(t, 6.0, *f.Allocs)
@@ -139,13 +187,13 @@ func TestJSONShape(t *testing.T) {
 	var out bytes.Buffer
 	report := &jsonReporter{out: &out}
 	require.NoError(t, report.result(newResult(Pair{Name: "a/b", PeerName: "p v1"},
-		Figures{Seconds: 2, Requests: &requests, Bytes: &requests, PeakMB: 1.5, Allocs: &allocs}, Figures{Seconds: 5, PeakMB: 2})))
+		Figures{Seconds: 2, CPUSeconds: 0.5, Requests: &requests, Bytes: &requests, PeakMB: 1.5, Allocs: &allocs}, Figures{Seconds: 5, PeakMB: 2})))
 	require.NoError(t, report.end())
 	require.Equal(t, 1, strings.Count(out.String(), "\n"), "one object, one line")
 	require.JSONEq(t, `{
 		"name": "a/b",
-		"ours": {"seconds": 2, "requests": 0, "bytes": 0, "peak_mb": 1.5, "allocs": 3},
-		"peer": {"seconds": 5, "peak_mb": 2},
+		"ours": {"seconds": 2, "cpu_seconds": 0.5, "requests": 0, "bytes": 0, "peak_mb": 1.5, "allocs": 3},
+		"peer": {"seconds": 5, "cpu_seconds": 0, "peak_mb": 2},
 		"ratio": 2.5,
 		"peer_name": "p v1"
 	}`, out.String())
@@ -154,11 +202,12 @@ func TestJSONShape(t *testing.T) {
 func TestTableNamesBothSides(t *testing.T) {
 	var out bytes.Buffer
 	report := &tableReporter{out: &out}
-	require.NoError(t, report.result(newResult(Pair{Name: "a/b", PeerName: "p v1"}, Figures{Seconds: 0.0005}, Figures{Seconds: 1.5})))
+	require.NoError(t, report.result(newResult(Pair{Name: "a/b", PeerName: "p v1"}, Figures{Seconds: 0.0005, CPUSeconds: 0.007}, Figures{Seconds: 1.5})))
 	require.Empty(t, out.String(), "a table is printed when it is whole")
 	require.NoError(t, report.end())
 	require.Contains(t, out.String(), "500.0 µs")
 	require.Contains(t, out.String(), "1.50 s")
+	require.Contains(t, out.String(), "7.0 ms")
 	require.Contains(t, out.String(), "p v1")
 	require.Contains(t, out.String(), "3000.0")
 }
@@ -166,7 +215,7 @@ func TestTableNamesBothSides(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-list"}, &out, io.Discard))
-	require.Equal(t, "kustomize/small\nssa/noop-1000\n", out.String())
+	require.Contains(t, out.String(), "kustomize/small\nssa/noop-1000\ngit/cold-large\n")
 	out.Reset()
 	require.NoError(t, run(t.Context(), []string{"-list", "-run", "^ssa/"}, &out, io.Discard))
 	require.Equal(t, "ssa/noop-1000\n", out.String())

@@ -20,7 +20,7 @@ type command struct {
 	args []string
 }
 
-// build compiles the programs of the pairs into dir, static as in a controller's
+// build compiles the programs that the pairs need into dir, static as in a controller's
 // image, and returns them by package.
 func build(ctx context.Context, chosen []Pair, dir string, stderr io.Writer) (map[string]command, error) {
 	if err := inModule(ctx); err != nil {
@@ -28,7 +28,7 @@ func build(ctx context.Context, chosen []Pair, dir string, stderr io.Writer) (ma
 	}
 	programs := map[string]command{}
 	for _, p := range chosen {
-		for _, pkg := range []string{p.Ours, p.Peer} {
+		for _, pkg := range p.packages() {
 			if _, done := programs[pkg]; done {
 				continue
 			}

@@ -10,9 +10,15 @@
 // of the other side. Therefore the go command and the repository are needed, with
 // the bench module as the working directory.
 //
-// Figures are medians of the rounds; the ratio is the peer's seconds over ours. The
-// peak is the largest resident set of the whole process, the Go runtime and the
-// program's own code included, from the end of the setup to the last round.
+// Figures are medians of the rounds; the ratio is the peer's seconds over ours. CPU
+// is the time on a processor of the whole process, for itself and in the system.
+// The peak is its largest resident set, the Go runtime and the program's own code
+// included, from the end of the setup to the last round. Of a side that runs a
+// command, the command's time and peak are in the figures.
+//
+// The benchmarks of git need the git command, which makes the repositories once,
+// in .cache/bench of the repository, and serves them from a process that belongs
+// to neither side.
 package main
 
 import (

@@ -24,17 +24,23 @@ func measureAll(ctx context.Context, chosen []Pair, rounds int, report reporter,
 	if err != nil {
 		return err
 	}
-	server := &sharedServer{}
+	server, repositories := &sharedServer{}, &gitHost{}
 	defer server.close()
+	defer repositories.close()
 	for _, p := range chosen {
 		fmt.Fprintf(stderr, "%s: %d rounds of each side\n", p.Name, rounds)
-		var kubeconfig []byte
+		job := side.Job{Name: p.Name}
 		if p.Server {
-			if kubeconfig, err = server.kubeconfig(ctx); err != nil {
+			if job.Kubeconfig, err = server.kubeconfig(ctx); err != nil {
 				return err
 			}
 		}
-		result, err := measure(ctx, p, programs[p.Ours], programs[p.Peer], kubeconfig, rounds)
+		if p.Repo != "" {
+			if job.Repo, err = repositories.repo(ctx, p, programs[gitServer], stderr); err != nil {
+				return err
+			}
+		}
+		result, err := measure(ctx, p, programs[p.Ours], programs[p.Peer], job, rounds)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -68,8 +74,7 @@ func (s *sharedServer) close() {
 
 // measure runs both sides of a pair, in rounds that alternate and in an order
 // that alternates too, so that neither always follows the other.
-func measure(ctx context.Context, p Pair, oursProgram, peerProgram command, kubeconfig []byte, rounds int) (Result, error) {
-	job := side.Job{Name: p.Name, Kubeconfig: kubeconfig}
+func measure(ctx context.Context, p Pair, oursProgram, peerProgram command, job side.Job, rounds int) (Result, error) {
 	ours, err := start(ctx, "ours", oursProgram, job)
 	if err != nil {
 		return Result{}, err
@@ -91,7 +96,11 @@ func measure(ctx context.Context, p Pair, oursProgram, peerProgram command, kube
 			}
 		}
 	}
-	return newResult(p, summarize(p, ours.rounds, ours.peakMB), summarize(p, peer.rounds, peer.peakMB)), nil
+	result := newResult(p, summarize(p, ours.rounds, ours.peakMB), summarize(p, peer.rounds, peer.peakMB))
+	if p.Command {
+		result.Peer.Allocs = nil // a command does not tell
+	}
+	return result, nil
 }
 
 // child is the parent's end of a child process.

@@ -12,11 +12,12 @@ import (
 
 // Figures of one side. Those that do not apply are left out.
 type Figures struct {
-	Seconds  float64  `json:"seconds"`
-	Requests *int64   `json:"requests,omitempty"`
-	Bytes    *int64   `json:"bytes,omitempty"` // of request and response bodies
-	PeakMB   float64  `json:"peak_mb"`         // largest resident set of the whole process while measured, in MiB
-	Allocs   *float64 `json:"allocs,omitempty"`
+	Seconds    float64  `json:"seconds"`
+	CPUSeconds float64  `json:"cpu_seconds"` // of this process and those that it ran, for themselves and in the system
+	Requests   *int64   `json:"requests,omitempty"`
+	Bytes      *int64   `json:"bytes,omitempty"` // of request and response bodies; with Git, of all that went over the wire
+	PeakMB     float64  `json:"peak_mb"`         // largest resident set of the whole process while measured, in MiB
+	Allocs     *float64 `json:"allocs,omitempty"`
 }
 
 // Result of one pair.
@@ -39,12 +40,13 @@ func newResult(p Pair, ours, peer Figures) Result {
 // summarize takes the median of each figure over the rounds.
 func summarize(p Pair, rounds []side.Round, peakMB float64) Figures {
 	f := Figures{
-		Seconds: median(rounds, func(r side.Round) float64 { return r.Seconds }),
-		PeakMB:  peakMB,
+		Seconds:    median(rounds, func(r side.Round) float64 { return r.Seconds }),
+		CPUSeconds: median(rounds, func(r side.Round) float64 { return r.CPUSeconds }),
+		PeakMB:     peakMB,
 	}
 	allocs := median(rounds, func(r side.Round) float64 { return r.Allocs })
 	f.Allocs = &allocs
-	if p.Server {
+	if p.Server || p.Repo != "" {
 		requests := int64(median(rounds, func(r side.Round) float64 { return float64(r.Requests) }))
 		bytes := int64(median(rounds, func(r side.Round) float64 { return float64(r.Bytes) }))
 		f.Requests, f.Bytes = &requests, &bytes
@@ -92,7 +94,7 @@ func (r *tableReporter) result(res Result) error {
 
 func (r *tableReporter) end() error {
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "benchmark\t\ttime\trequests\tKiB sent and received\tpeak MiB\tallocations\ttimes faster\t")
+	fmt.Fprintln(w, "benchmark\t\ttime\tCPU\trequests\tKiB sent and received\tpeak MiB\tallocations\ttimes faster\t")
 	for _, res := range r.results {
 		fmt.Fprintf(w, "%s\tours\t%s\t%.1f\t\n", res.Name, columns(res.Ours), res.Ratio)
 		fmt.Fprintf(w, "\t%s\t%s\t\t\n", res.PeerName, columns(res.Peer))
@@ -111,7 +113,7 @@ func columns(f Figures) string {
 	if f.Allocs != nil {
 		allocs = fmt.Sprintf("%.0f", *f.Allocs)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\t%.1f\t%s", duration(f.Seconds), requests, kib, f.PeakMB, allocs)
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%.1f\t%s", duration(f.Seconds), duration(f.CPUSeconds), requests, kib, f.PeakMB, allocs)
 }
 
 func duration(seconds float64) string {

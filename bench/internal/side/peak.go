@@ -13,13 +13,27 @@ import (
 
 // peakMB is the largest resident set of this process in MiB: heap, stacks, the Go
 // runtime and what is in use of the program's own code and data. It counts from
-// forgetPeak on where the system can forget, and elsewhere from the start.
+// forgetPeak on where the system can forget, and elsewhere from the start. If a
+// process that this one ran and waited for was larger, it is that one's.
 func peakMB() (float64, error) {
+	children, err := maxResidentMB(syscall.RUSAGE_CHILDREN)
+	if err != nil {
+		return 0, err
+	}
+	self, err := selfPeakMB()
+	return max(self, children), err
+}
+
+func selfPeakMB() (float64, error) {
 	if status, err := os.ReadFile("/proc/self/status"); err == nil {
 		return highWater(status)
 	}
+	return maxResidentMB(syscall.RUSAGE_SELF)
+}
+
+func maxResidentMB(who int) (float64, error) {
 	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+	if err := syscall.Getrusage(who, &usage); err != nil {
 		return 0, err
 	}
 	if runtime.GOOS == "darwin" { // bytes there, KiB elsewhere

@@ -15,10 +15,11 @@ const roundTime = 100 * time.Millisecond
 
 // Round is what one round cost, per execution of the work.
 type Round struct {
-	Seconds  float64 `json:"seconds"`
-	Requests int64   `json:"requests"`
-	Bytes    int64   `json:"bytes"`
-	Allocs   float64 `json:"allocs"`
+	Seconds    float64 `json:"seconds"`
+	CPUSeconds float64 `json:"cpu_seconds"` // see cpuTime
+	Requests   int64   `json:"requests"`
+	Bytes      int64   `json:"bytes"`
+	Allocs     float64 `json:"allocs"`
 }
 
 // benchmark is set up and ready to be measured.
@@ -35,7 +36,7 @@ func newBenchmark(ctx context.Context, setups map[string]Setup, job Job, dir str
 	}
 	b := &benchmark{meter: &meter.Meter{}, times: 1}
 	var err error
-	if b.work, err = setup(ctx, Env{Dir: dir, Kubeconfig: job.Kubeconfig, Meter: b.meter}); err != nil {
+	if b.work, err = setup(ctx, Env{Dir: dir, Kubeconfig: job.Kubeconfig, Repo: job.Repo, Meter: b.meter}); err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
 	// Two rounds warm up; the second tells how often short work is repeated.
@@ -63,32 +64,82 @@ func repetitions(seconds float64) int {
 // round does the work and measures it.
 func (b *benchmark) round(ctx context.Context) (Round, error) {
 	var total Round
-	var spent time.Duration
 	runtime.GC()
 	for range b.times {
-		if b.work.Prepare != nil {
-			b.work.Prepare()
-		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		traffic := b.meter.Count()
-		start := time.Now()
-		err := b.work.Do(ctx)
-		spent += time.Since(start)
+		r, err := b.once(ctx)
 		if err != nil {
 			return Round{}, err
 		}
-		count := b.meter.Count().Sub(traffic)
-		runtime.ReadMemStats(&after)
-		total.Requests += count.Requests
-		total.Bytes += count.Sent + count.Received
-		total.Allocs += float64(after.Mallocs - before.Mallocs)
+		total.Seconds += r.Seconds
+		total.CPUSeconds += r.CPUSeconds
+		total.Requests += r.Requests
+		total.Bytes += r.Bytes
+		total.Allocs += r.Allocs
 	}
 	n := int64(b.times)
 	return Round{
-		Seconds:  spent.Seconds() / float64(n),
-		Requests: total.Requests / n,
-		Bytes:    total.Bytes / n,
-		Allocs:   total.Allocs / float64(n),
+		Seconds:    total.Seconds / float64(n),
+		CPUSeconds: total.CPUSeconds / float64(n),
+		Requests:   total.Requests / n,
+		Bytes:      total.Bytes / n,
+		Allocs:     total.Allocs / float64(n),
 	}, nil
+}
+
+func (b *benchmark) once(ctx context.Context) (Round, error) {
+	if b.work.Prepare != nil {
+		if err := b.work.Prepare(ctx); err != nil {
+			return Round{}, fmt.Errorf("prepare: %w", err)
+		}
+	}
+	traffic, err := b.count(ctx)
+	if err != nil {
+		return Round{}, err
+	}
+	r, err := cost(ctx, b.work.Do)
+	if err != nil {
+		return Round{}, err
+	}
+	after, err := b.count(ctx)
+	if err != nil {
+		return Round{}, err
+	}
+	count := after.Sub(traffic)
+	r.Requests, r.Bytes = count.Requests, count.Sent+count.Received
+	if b.work.Finish != nil {
+		if err := b.work.Finish(ctx); err != nil {
+			return Round{}, fmt.Errorf("finish: %w", err)
+		}
+	}
+	return r, nil
+}
+
+func (b *benchmark) count(ctx context.Context) (meter.Count, error) {
+	if b.work.Count != nil {
+		return b.work.Count(ctx)
+	}
+	return b.meter.Count(), nil
+}
+
+// cost is what do costs this process.
+func cost(ctx context.Context, do func(context.Context) error) (Round, error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu, err := cpuTime()
+	if err != nil {
+		return Round{}, err
+	}
+	start := time.Now()
+	err = do(ctx)
+	spent := time.Since(start)
+	if err != nil {
+		return Round{}, err
+	}
+	used, err := cpuTime()
+	runtime.ReadMemStats(&after)
+	return Round{
+		Seconds:    spent.Seconds(),
+		CPUSeconds: (used - cpu).Seconds(),
+		Allocs:     float64(after.Mallocs - before.Mallocs),
+	}, err
 }

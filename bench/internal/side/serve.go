@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/gitopskit/gitopskit/bench/internal/hosted"
 )
 
 // A program reads JSON messages from its standard input, first a job and then
@@ -15,8 +17,9 @@ import (
 
 // Job is the first message: which benchmark to set up.
 type Job struct {
-	Name       string `json:"name"`
-	Kubeconfig []byte `json:"kubeconfig,omitempty"`
+	Name       string      `json:"name"`
+	Kubeconfig []byte      `json:"kubeconfig,omitempty"`
+	Repo       hosted.Repo `json:"repo,omitzero"`
 }
 
 // Reply answers a message: the job's says that the benchmark is set up, any

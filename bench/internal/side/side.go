@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/gitopskit/gitopskit/bench/internal/hosted"
 	"github.com/gitopskit/gitopskit/internal/meter"
 )
 
@@ -20,14 +21,20 @@ type Setup func(ctx context.Context, env Env) (Work, error)
 // have happened.
 type Work struct {
 	// Prepare makes what Do needs anew each time, unmeasured; may be nil.
-	Prepare func()
+	Prepare func(ctx context.Context) error
 	Do      func(ctx context.Context) error
+	// Finish looks at what Do left behind and clears it up, unmeasured; may be
+	// nil.
+	Finish func(ctx context.Context) error
+	// Count reads the traffic so far. If it is nil, [Env.Meter] is read.
+	Count func(ctx context.Context) (meter.Count, error)
 }
 
 // Env is what a setup is given.
 type Env struct {
 	Dir        string       // a folder of its own
-	Kubeconfig []byte       // of the server, if the benchmark has one
+	Kubeconfig []byte       // of the control plane, if the benchmark has one
+	Repo       hosted.Repo  // if the benchmark has one
 	Meter      *meter.Meter // counts the traffic of the clients whose transport it wraps
 }
 

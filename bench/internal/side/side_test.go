@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gitopskit/gitopskit/internal/meter"
 )
 
 var kept []byte
@@ -116,9 +119,10 @@ func TestPreparationIsNotMeasured(t *testing.T) {
 	b := setUp(t, func(context.Context, Env) (Work, error) {
 		ready := false
 		return Work{
-			Prepare: func() {
+			Prepare: func(context.Context) error {
 				ready = true
 				spinFor(2 * roundTime)
+				return nil
 			},
 			Do: func(context.Context) error {
 				if !ready {
@@ -128,11 +132,71 @@ func TestPreparationIsNotMeasured(t *testing.T) {
 				spinFor(roundTime / 2)
 				return nil
 			},
+			Finish: func(context.Context) error {
+				if ready {
+					return errors.New("nothing was done")
+				}
+				spinFor(2 * roundTime)
+				return nil
+			},
 		}, nil
 	})
 	round, err := b.round(t.Context())
 	require.NoError(t, err)
 	require.Less(t, round.Seconds, (2 * roundTime).Seconds())
+	require.Less(t, round.CPUSeconds, (2 * roundTime).Seconds())
+}
+
+func TestFailuresAroundTheWork(t *testing.T) {
+	fails := func(context.Context) error { return errors.New("no such thing") }
+	works := func(context.Context) error { return nil }
+	for want, work := range map[string]Work{
+		"warm up: prepare: no such thing": {Prepare: fails, Do: works},
+		"warm up: finish: no such thing":  {Do: works, Finish: fails},
+		"warm up: no such thing": {Do: works, Count: func(context.Context) (meter.Count, error) {
+			return meter.Count{}, errors.New("no such thing")
+		}},
+	} {
+		_, err := newBenchmark(t.Context(), map[string]Setup{"fake": func(context.Context, Env) (Work, error) {
+			return work, nil
+		}}, Job{Name: "fake"}, t.TempDir())
+		require.EqualError(t, err, want)
+	}
+}
+
+// Time on a processor is counted of this process and of those that it runs, and
+// waiting costs none.
+func TestProcessorTimeIsCounted(t *testing.T) {
+	spun, err := cost(t.Context(), func(context.Context) error { spinFor(roundTime); return nil })
+	require.NoError(t, err)
+	require.Greater(t, spun.CPUSeconds, roundTime.Seconds()/20, "on a busy machine it gets less of the time")
+
+	const loop = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+	ran, err := cost(t.Context(), func(ctx context.Context) error { return exec.CommandContext(ctx, "sh", "-c", loop).Run() })
+	require.NoError(t, err)
+	require.Greater(t, ran.CPUSeconds, 0.01)
+
+	waited, err := cost(t.Context(), func(context.Context) error { <-time.After(roundTime); return nil })
+	require.NoError(t, err)
+	require.Less(t, waited.CPUSeconds, roundTime.Seconds()/2)
+}
+
+func TestTrafficMayBeCountedElsewhere(t *testing.T) {
+	b := setUp(t, func(context.Context, Env) (Work, error) {
+		var count meter.Count
+		return Work{
+			Do: func(context.Context) error {
+				spinFor(roundTime)
+				count = count.Add(meter.Count{Requests: 1, Sent: 2, Received: 3})
+				return nil
+			},
+			Count: func(context.Context) (meter.Count, error) { return count, nil },
+		}, nil
+	})
+	round, err := b.round(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 1, round.Requests)
+	require.EqualValues(t, 5, round.Bytes)
 }
 
 func TestShortWorkIsRepeated(t *testing.T) {

@@ -43,8 +43,11 @@ func noop(count int) side.Setup {
 		}
 		var list []*unstructured.Unstructured
 		return side.Work{
-			Prepare: func() { list = objects.ConfigMaps(namespace, count) },
-			Do:      func(ctx context.Context) error { return r.unchanged(ctx, list) },
+			Prepare: func(context.Context) error {
+				list = objects.ConfigMaps(namespace, count)
+				return nil
+			},
+			Do: func(ctx context.Context) error { return r.unchanged(ctx, list) },
 		}, nil
 	}
 }

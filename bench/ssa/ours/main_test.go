@@ -17,7 +17,7 @@ func TestNoopWorksAndIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	before := env.Meter.Count()
 	require.GreaterOrEqual(t, before.Requests, int64(count), "the setup applies every object")
-	work.Prepare()
+	require.NoError(t, work.Prepare(t.Context()))
 	require.NoError(t, work.Do(t.Context()))
 	requests := env.Meter.Count().Sub(before).Requests
 	require.Positive(t, requests)

@@ -54,8 +54,11 @@ func noop(count int) side.Setup {
 		manager.SetConcurrency(best)
 		var list []*unstructured.Unstructured
 		return side.Work{
-			Prepare: func() { list = objects.ConfigMaps(namespace, count) },
-			Do:      func(ctx context.Context) error { return unchanged(ctx, manager, list) },
+			Prepare: func(context.Context) error {
+				list = objects.ConfigMaps(namespace, count)
+				return nil
+			},
+			Do: func(ctx context.Context) error { return unchanged(ctx, manager, list) },
 		}, nil
 	}
 }

@@ -19,7 +19,7 @@ func TestNoopWorksAndIsCounted(t *testing.T) {
 	work, err := noop(count)(t.Context(), env)
 	require.NoError(t, err)
 	before := env.Meter.Count()
-	work.Prepare()
+	require.NoError(t, work.Prepare(t.Context()))
 	require.NoError(t, work.Do(t.Context()))
 	require.GreaterOrEqual(t, env.Meter.Count().Sub(before).Requests, int64(count))
 }
