@@ -39,8 +39,8 @@ func (r *Remote) Fetch(ctx context.Context, rev Revision, opts FetchOptions) (*S
 			return nil, err
 		}
 	}
-	if err := f.complete(ctx, snapshot); err != nil {
-		return nil, err
+	if snapshot, err = f.complete(ctx, snapshot); err != nil {
+		return nil, r.wrap(ctx, "fetch", err)
 	}
 	return snapshot, nil
 }

@@ -175,10 +175,12 @@ func (c *lfsClient) chunk(ctx context.Context, files []LFSFile, sink lfsSink) er
 	return &LFSError{LFSFile: files[0], Message: "its address has always expired already; compare the clocks"}
 }
 
+// lfsAtOnce is how many files arrive at the same time.
+const lfsAtOnce = 4
+
 // transfer fetches a few files at a time, and returns those whose address had
 // expired.
 func (c *lfsClient) transfer(ctx context.Context, files []LFSFile, actions map[string]lfsAction, sink lfsSink) (again []LFSFile, err error) {
-	const atOnce = 4
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	todo := make(chan LFSFile, len(files))
@@ -188,7 +190,7 @@ func (c *lfsClient) transfer(ctx context.Context, files []LFSFile, actions map[s
 	close(todo)
 	var mu sync.Mutex
 	var running sync.WaitGroup
-	for range min(atOnce, len(files)) {
+	for range min(lfsAtOnce, len(files)) {
 		running.Go(func() {
 			for f := range todo {
 				if action := actions[f.OID]; action.expired() {

@@ -29,6 +29,11 @@ type Limits struct {
 	PathLength int
 	// Depth is how deep a tree may be, in directories. Default: 128.
 	Depth int
+	// Submodules is how many submodules a fetch may bring. Default: 100.
+	Submodules int
+	// SubmoduleDepth is how deep submodules of submodules are followed. Default:
+	// 4.
+	SubmoduleDepth int
 	// History is how many commits deep the history of branches and tags is
 	// searched for a commit that the server does not give by its hash. Default:
 	// 1,000. Less than zero: it is not searched.
@@ -50,6 +55,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Files, 500_000)
 	set(&l.PathLength, 4096)
 	set(&l.Depth, 128)
+	set(&l.Submodules, 100)
+	set(&l.SubmoduleDepth, 4)
 	if l.History == 0 {
 		l.History = 1000
 	}

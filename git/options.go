@@ -30,6 +30,8 @@ type FetchOptions struct {
 	// the transfer is not proven whole. After an error Fetch may fetch anew and
 	// call Stream once more. Its error ends the fetch.
 	Stream func(ctx context.Context, s *Snapshot) error
+
+	nesting nesting // of a submodule
 }
 
 // Base is a tree that was made from a commit of the same repository, such as
@@ -43,13 +45,15 @@ type Base struct {
 	FS fs.FS
 }
 
-// Submodules say how the submodules of a repository are fetched.
+// Submodules say how the submodules of a repository, and their own, are fetched:
+// from where .gitmodules says, over https or ssh, or over http if the repository
+// is. [Limits] bound how many there may be.
 type Submodules struct {
-	// Depth is how deep submodules of submodules are followed. Default: 4.
-	Depth int
 	// Options, if not nil, returns how to open the submodule at a URL, which is
 	// absolute. An error ends the fetch. If Options is nil, submodules at the
-	// scheme, host and port of the repository are opened like it, and all
-	// others without credentials.
+	// scheme, host and port of the repository are opened like it, which lets
+	// whoever can write to the repository read what its credentials can read
+	// there. All others are opened with nothing but its limits: without
+	// credentials, certificates, a proxy or WrapTransport.
 	Options func(ctx context.Context, url string) (Options, error)
 }

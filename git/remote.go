@@ -19,8 +19,9 @@ type Remote struct {
 	progress  func(Progress)
 	secrets   *secrets
 
-	engine Engine
-	disk   disk
+	url  *url.URL
+	opts Options
+	disk disk
 
 	persisting sync.Mutex // held while Dir is read or written
 	restored   bool
@@ -30,6 +31,8 @@ type Remote struct {
 	hello    *greeting // of the last session, where the next needs no other
 	resolved []*resolved
 	kept     []*Snapshot
+	large    map[string]place     // files from large file storage, by their OIDs
+	children map[string]*Remote   // of submodules, by their addresses
 	busy     map[id]chan struct{} // commits that are being fetched
 }
 
@@ -91,7 +94,9 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 		limits:   opts.Limits.withDefaults(),
 		progress: opts.Progress,
 		secrets:  opts.secrets(),
-		engine:   opts.Engine,
+		url:      u,
+		opts:     opts,
+		children: map[string]*Remote{},
 		disk:     disk{dir: opts.Dir},
 		busy:     map[id]chan struct{}{},
 	}
@@ -111,7 +116,10 @@ func (r *Remote) URL() string { return r.shown }
 func (r *Remote) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed, r.hello, r.resolved, r.kept = true, nil, nil, nil
+	r.closed, r.hello, r.resolved, r.kept, r.large = true, nil, nil, nil, nil
+	for _, child := range r.children {
+		_ = child.Close() // like ours, it cannot fail
+	}
 	r.transport.close()
 	return nil
 }
@@ -156,7 +164,7 @@ func (r *Remote) do(ctx context.Context, op string, run func(context.Context, en
 
 func (r *Remote) attempt(ctx context.Context, run func(context.Context, engine) error) error {
 	m := &meter{limit: r.limits.Bytes}
-	if r.engine == EngineCompatible {
+	if r.opts.Engine == EngineCompatible {
 		return r.compatible(ctx, m, run)
 	}
 	hello, err := r.greeting()
@@ -167,7 +175,7 @@ func (r *Remote) attempt(ctx context.Context, run func(context.Context, engine) 
 	if hello != nil && errors.Is(err, ErrProtocol) {
 		err = r.fast(ctx, m, nil, run) // the server is not the one that it was
 	}
-	if r.engine == EngineAuto && errors.Is(err, ErrProtocol) && r.compatible(ctx, m, run) == nil {
+	if r.opts.Engine == EngineAuto && errors.Is(err, ErrProtocol) && r.compatible(ctx, m, run) == nil {
 		return nil
 	}
 	return err

@@ -28,12 +28,19 @@ type treeStore struct {
 
 	// What load found:
 	pointers []LFSFile
+	gitlinks []gitlink
 	live     map[*segment]int64 // bytes of what is in use of a segment
 	absent   []id               // files that were left out of the transfer on purpose
 
 	// What was added to it:
 	mounted map[string]*treeStore // submodules by their paths
 	large   map[id]place          // files by the ids of their pointers
+}
+
+// gitlink is where a submodule belongs, and its commit.
+type gitlink struct {
+	path   string
+	commit id
 }
 
 // treeOf returns a directory. It waits for it, if it may still come.
@@ -71,7 +78,7 @@ func (s *treeStore) parse(hash id) (*tree, error) {
 
 // load reads all directories, and makes sure that everything they name is there.
 func (s *treeStore) load(ctx context.Context) error {
-	s.live, s.pointers, s.absent = map[*segment]int64{}, nil, nil
+	s.live, s.pointers, s.gitlinks, s.absent = map[*segment]int64{}, nil, nil, nil
 	l := loader{treeStore: s, ctx: ctx}
 	if err := l.directory(s.root.hash, ".", 0); err != nil {
 		return err
@@ -114,9 +121,12 @@ func (l *loader) directory(hash id, dir string, depth int) error {
 		}
 		switch {
 		case e.submodule:
+			if l.dirs.holds(name) {
+				l.gitlinks = append(l.gitlinks, gitlink{name, e.hash})
+			}
 		case e.mode.IsDir():
 			err = l.directory(e.hash, name, depth+1)
-		case !l.partial || l.dirs.holds(name):
+		case !l.partial || l.dirs.holds(name) || name == ".gitmodules":
 			err = l.file(e, name)
 		}
 		if err != nil {
