@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
 	"encoding/pem"
@@ -76,6 +77,10 @@ func TestSSHKeyTypes(t *testing.T) {
 		require.NoError(t, err)
 		defer certified.Close()
 		t.Run(name, func(t *testing.T) {
+			pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+			require.NoError(t, err)
+			other := git.Auth{SSHKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), KnownHosts: server.KnownHosts}
+			snapshot(t, open(t, server.URL+"/repo.git", git.Options{Auth: other}), git.Ref{})
 			snapshot(t, open(t, server.URL+"/repo.git", git.Options{Auth: git.Auth{SSHKey: private, KnownHosts: server.KnownHosts}}), git.Ref{})
 		})
 		t.Run(name+" with a certificate", func(t *testing.T) {
