@@ -20,7 +20,7 @@ func (s *treeStore) compact(ctx context.Context, on *disk, leading ...id) (*stor
 		return nil, err
 	}
 	into.finish(nil)
-	return &store{ctx: context.WithoutCancel(ctx), own: into}, nil
+	return &store{ctx: ctx, own: into}, nil
 }
 
 // copier copies objects, each once, and checks their hashes on the way.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -187,6 +188,10 @@ func (t *httpTransport) roundTrip(req *http.Request) (*http.Response, error) {
 
 // unreachable says why a connection failed, and what to look at.
 func (t *httpTransport) unreachable(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "proxyconnect" {
+		err = fmt.Errorf("%w: %w", ErrProxy, err) // what net/http dials itself
+	}
 	if errors.Is(err, ErrProxy) {
 		return unreachable(err)
 	}

@@ -50,7 +50,8 @@
 //
 //   - Repositories with SHA-1 objects only; others are [ErrObjectFormat].
 //   - http, https and ssh; no local paths, no git:// and no commands. SSH takes
-//     a key; there are no passwords, agents or proxies. HTTP takes no proxy.
+//     a key, with a certificate if there is one; there are no passwords and no
+//     agents. Proxies are set in [Options.Proxy] only.
 //   - A commit that no reference leads to can be fetched only from servers that
 //     allow it. Short hashes are not resolved.
 //   - Names in a tree must be UTF-8, which is what an io/fs.FS requires.
@@ -59,7 +60,10 @@
 //   - Signatures by SSH certificates and by x509 are refused.
 //   - A snapshot is held in memory, and every fetch brings all of it.
 //
-// The bounds on bytes, objects, references, files and time are in [Limits].
+// The bounds on bytes, objects, references, files and time are in [Limits]. Beside
+// them, opening a connection takes at most 30 seconds for each step, an SSH server
+// may send 1 MiB before it lets anyone in, and an answer of GitHub's API has at
+// most 1 MiB.
 //
 // # Threat model
 //
@@ -68,8 +72,9 @@
 // verification, choose the content. They cannot
 //
 //   - exceed the [Limits] in memory or time;
-//   - obtain credentials: these go to the scheme, host and port of the URL only,
-//     not over plain HTTP unless that was asked for, and into no error;
+//   - obtain credentials: these, client certificates and the tokens of a
+//     [GitHubApp] go to the scheme, host and port of the URL only, not over plain
+//     HTTP unless that was asked for, and into no error;
 //   - make Fetch return a tree with names that are dangerous to write to a disk
 //     (.., .git and what file systems take for it, control characters, two
 //     entries of one name), or a link that is followed out of the tree;

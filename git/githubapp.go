@@ -266,6 +266,8 @@ func apiRefusal(resp *http.Response) error {
 	switch {
 	case code == http.StatusTooManyRequests, code == http.StatusForbidden && limited, code >= 500:
 		return refuse(ErrUnreachable, "try again later")
+	case code == http.StatusProxyAuthRequired:
+		return fmt.Errorf("%w: %w", ErrProxy, proxyStatus(code))
 	case code == http.StatusUnauthorized:
 		return refuse(ErrAuthRefused, "check GitHubApp.AppID and PrivateKey, and this machine's clock")
 	case code == http.StatusForbidden:

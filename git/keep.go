@@ -50,7 +50,7 @@ func (f *fetching) held(ctx context.Context) *Snapshot {
 		if found == nil {
 			continue
 		}
-		if again := s.as(found, f.dirs); again != nil {
+		if again := s.as(ctx, found, f.dirs); again != nil {
 			return again
 		}
 	}
@@ -74,7 +74,7 @@ func (f *fetching) heldAs(s *Snapshot) *resolved {
 
 // as returns a snapshot of the same commit under another name, nil if the tag of
 // this name, or a directory, is not held.
-func (s *Snapshot) as(found *resolved, dirs *directories) *Snapshot {
+func (s *Snapshot) as(ctx context.Context, found *resolved, dirs *directories) *Snapshot {
 	again, err := newSnapshot(s.tree.objects, found, s.tree.lim, dirs)
 	if err != nil {
 		return nil
@@ -82,7 +82,7 @@ func (s *Snapshot) as(found *resolved, dirs *directories) *Snapshot {
 	again.walked = s.walked
 	again.tree.partial = s.tree.partial
 	again.tree.known = []map[id]*tree{s.tree.trees}
-	if again.tree.load(context.Background()) != nil { //nolint:forbidigo // nothing is waited for
+	if again.tree.load(ctx) != nil {
 		return nil
 	}
 	return again

@@ -165,7 +165,7 @@ func (r *Remote) restoreSnapshot(ctx context.Context, k keptSnapshot, loaded map
 	if err != nil || len(k.Segments) == 0 || len(k.Segments) > 2*mostSegments {
 		return nil, errDamaged
 	}
-	objects := &store{ctx: context.WithoutCancel(ctx)}
+	objects := &store{ctx: ctx}
 	for _, name := range k.Segments {
 		if loaded[name] == nil {
 			if loaded[name], err = r.disk.load(ctx, name, r.limits); err != nil {

@@ -166,3 +166,28 @@ func TestUntrustedServer(t *testing.T) {
 	_, err = open(t, strings.Replace(server.URL, "127.0.0.1", "127.0.0.2", 1)+"/x", git.Options{CABundle: a.PEM()}).Resolve(t.Context(), git.Ref{})
 	require.ErrorIs(t, err, git.ErrUnreachable)
 }
+
+func TestHTTP2(t *testing.T) {
+	f := newFixture(t)
+	f.commit("main", files("a", "1"), nil)
+	backend, err := gitserver.HTTP(t.Context(), f.root, gitserver.HTTPOptions{})
+	require.NoError(t, err)
+	var others atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.ProtoMajor != 2 {
+			others.Add(1)
+		}
+		backend.ServeHTTP(w, req)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for _, scheme := range []string{"", "http", "socks5"} {
+		opts := git.Options{CABundle: certificate(server)}
+		if scheme != "" {
+			opts.Proxy.URL = scheme + "://" + serveProxy(t, gitserver.ProxyOptions{}).Addr
+		}
+		snapshot(t, open(t, server.URL+"/repo.git", opts), git.Ref{})
+	}
+	require.Zero(t, others.Load())
+}
