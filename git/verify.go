@@ -133,9 +133,10 @@ func (v Verification) String() string {
 //
 // Verify refuses some of what Git accepts: signatures over SHA-1, by DSA and by
 // RSA of less than 2048 bits; OpenPGP signatures of a text (canonical line
-// ends), with anything after their armor, or by keys without flags that say that
-// they may sign; SSH certificates with critical options; commits and tags that
-// two readers could read differently.
+// ends), from the future, with anything after their armor, by keys without flags
+// that say that they may sign, or by keys whose user IDs are all revoked; SSH
+// certificates with critical options; commits and tags that two readers could
+// read differently.
 //
 // Errors are a [SignatureError]; [ErrInvalidKeys] if there are no keys.
 func (s *Snapshot) Verify(keys *Keys, mode Mode) (Verification, error) {
