@@ -149,6 +149,8 @@ func TestVerifySSHAsGit(t *testing.T) {
 		{name: "another namespace", signer: with(dev, func(s *gitserver.SSHSigner) { s.Namespace = "file" }), keys: line(me, dev), want: git.ErrBadSignature},
 		{name: "second line", signer: sign(dev), keys: append(line("other@example.com", other), line(me, dev)...), by: me},
 		{name: "second line of the key", signer: sign(dev), keys: append(line(`old@example.com valid-before="20200101"`, dev), line(me, dev)...), by: me},
+		{name: "second line of the key for git", signer: sign(dev), keys: append(line(`old@example.com namespaces="file"`, dev), line(me, dev)...), by: me,
+			looser: "git finds the first line, asks about its principal, and looks no further"},
 		{name: "two principals", signer: sign(dev), keys: line("dev@example.com,dev@example.org", dev), by: "dev@example.com,dev@example.org"},
 		{name: "quoted principals", signer: sign(dev), keys: line(`"dev@example.com,dev@example.org"`, dev), by: "dev@example.com,dev@example.org"},
 		{name: "pattern", signer: sign(dev), keys: line("*@example.com", dev), by: "*@example.com"},
