@@ -39,8 +39,8 @@
 //     every object is hashed, all of the tree is there, and nothing is returned
 //     before the end of the transfer was checked.
 //   - Signatures are checked over the raw bytes of commits and tags, never over
-//     fields that were parsed and written again. What Git refuses is refused, and
-//     some more: [Snapshot.Verify] says what.
+//     fields that were parsed and written again. They are held to what Git holds
+//     them to, and to some more: [Snapshot.Verify] says what.
 //   - Nothing outside of the arguments is read: no Git or SSH configuration, no
 //     agent, no environment, no proxy settings, no file. (The certificates that
 //     the system trusts are used for HTTPS.)

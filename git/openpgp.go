@@ -47,7 +47,7 @@ func (k *Keys) verifyOpenPGP(subject *SignatureError, payload, armored []byte, g
 			}
 			return nil
 		}
-		if verdict.Reason == ErrUnknownKey || verdict.Reason == ErrBadSignature {
+		if errors.Is(verdict, ErrUnknownKey) || errors.Is(verdict, ErrBadSignature) {
 			verdict = refused
 		}
 	}

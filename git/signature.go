@@ -50,8 +50,8 @@ func splitTag(raw []byte) (payload, signature []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %d signatures in the message of a tag", ErrMalformed, n)
 	}
 	// Of a tag only these two are not signed.
-	signed := withoutHeaders(raw, headers, func(name string) bool { return name == "gpgsig" || name == "gpgsig-sha256" })
-	payload = append(signed, raw[body-1:body+at]...)
+	payload = withoutHeaders(raw, headers, func(name string) bool { return name == "gpgsig" || name == "gpgsig-sha256" })
+	payload = append(payload, raw[body-1:body+at]...)
 	return payload, raw[body+at:], nil
 }
 
