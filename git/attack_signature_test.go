@@ -241,6 +241,8 @@ func TestAttackOpenPGPIssuer(t *testing.T) {
 		"two, the good one first":   {pack(unarmored(t, good), unarmored(t, bad)), git.ErrBadSignature},
 		"an unknown packet before":  {pack(unknownPacket, unarmored(t, good)), git.ErrBadSignature},
 		"an unknown packet behind":  {pack(unarmored(t, good), unknownPacket), git.ErrBadSignature},
+		"another beginning":         {append([]byte("-----BEGIN PGP SIGNATURE-----\nnothing\n"), good...), git.ErrBadSignature},
+		"another end":               {append(bytes.Clone(good), "more\n-----END PGP SIGNATURE-----\n"...), git.ErrBadSignature},
 		"cut short":                 {pack(cutShort), git.ErrBadSignature},
 		"nothing inside":            {pack(), git.ErrBadSignature},
 		"a public key":              {[]byte(pgpPublic(t, trusted)), git.ErrUnsupportedSignature},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -249,7 +250,9 @@ func TestVerifyOpenPGPAsGit(t *testing.T) {
 	rsaKey := pgpEntity(t, 2*day, packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048})
 	shortRSA := pgpEntity(t, 2*day, packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 1024})
 	p256 := pgpEntity(t, 2*day, packet.Config{Algorithm: packet.PubKeyAlgoECDSA, Curve: packet.CurveNistP256})
-	withSub := withSigningSubkey(t, pgpEntity(t, 3*day, packet.Config{}), 2*day)
+	withSub := pgpEntity(t, 3*day, packet.Config{})
+	withoutSub := pgpPublic(t, withSub)
+	withSigningSubkey(t, withSub, 2*day)
 	sign := func(e *openpgp.Entity, age time.Duration) signFunc { return pgpSignature(e.PrivateKey, age, nil) }
 	change := func(change func(*packet.Signature)) signFunc { return pgpSignature(good.PrivateKey, hour, change) }
 
@@ -275,13 +278,25 @@ func TestVerifyOpenPGPAsGit(t *testing.T) {
 
 	expiredSub := withSigningSubkey(t, fresh(packet.Config{}), 2*day)
 	bind(t, expiredSub, func(s *packet.Signature) { s.KeyLifetimeSecs = seconds(day) })
+	renewedSub := *expiredSub
+	renewedSub.Subkeys = slices.Clone(expiredSub.Subkeys)
+	lastSubkey(&renewedSub).Sig = copyOf(lastSubkey(expiredSub).Sig)
+	bind(t, &renewedSub, func(s *packet.Signature) {
+		s.KeyLifetimeSecs, s.CreationTime = seconds(10*day), s.CreationTime.Add(day)
+	})
 	revokedSub := withSigningSubkey(t, fresh(packet.Config{}), 2*day)
+	beforeRevokedSub := pgpPublic(t, revokedSub)
 	require.NoError(t, revokedSub.RevokeSubkey(lastSubkey(revokedSub), packet.KeyCompromised, "", &packet.Config{DefaultHash: crypto.SHA256}))
 	expiredWithSub := withSigningSubkey(t, fresh(packet.Config{KeyLifetimeSecs: 24 * 3600}), 47*hour)
 	revokedWithSub := withSigningSubkey(t, fresh(packet.Config{}), 2*day)
 	require.NoError(t, revokedWithSub.RevokeKey(packet.KeyCompromised, "", &packet.Config{DefaultHash: crypto.SHA256}))
 	revokedUser := fresh(packet.Config{})
 	revokeUsers(t, revokedUser)
+	nobody := fresh(packet.Config{})
+	revokeUsers(t, nobody)
+	for _, identity := range nobody.Identities {
+		identity.Signatures = identity.Signatures[1:] // only the revocation is left
+	}
 	noCross := withSigningSubkey(t, fresh(packet.Config{}), 2*day)
 	bind(t, noCross, func(s *packet.Signature) { s.EmbeddedSignature = nil })
 	stolen := withSigningSubkey(t, fresh(packet.Config{}), 2*day)
@@ -341,12 +356,17 @@ func TestVerifyOpenPGPAsGit(t *testing.T) {
 		{name: "key expired before signing", signer: sign(expired, hour), keys: []string{beforeRenewal}, want: git.ErrExpired},
 		{name: "key renewed", signer: sign(expired, hour), keys: pub(&renewed)},
 		{name: "key renewed beside the old copy", signer: sign(expired, hour), keys: append(pub(&renewed), beforeRenewal)},
+		{name: "old copy beside the key renewed", signer: sign(expired, hour), keys: append([]string{beforeRenewal}, pub(&renewed)...)},
+		{name: "subkey renewed beside the old copy", signer: pgpSignature(lastSubkey(expiredSub).PrivateKey, hour, nil), keys: append(pub(&renewedSub), pub(expiredSub)...)},
+		{name: "old copy beside the subkey renewed", signer: pgpSignature(lastSubkey(expiredSub).PrivateKey, hour, nil), keys: append(pub(expiredSub), pub(&renewedSub)...)},
+		{name: "subkey that is not in the old copy", signer: pgpSignature(lastSubkey(withSub).PrivateKey, hour, nil), keys: append([]string{withoutSub}, pub(withSub)...)},
 		{name: "subkey expired after signing", signer: pgpSignature(lastSubkey(expiredSub).PrivateKey, 36*hour, nil), keys: pub(expiredSub), want: git.ErrExpired},
 		{name: "revoked key", signer: byCompromised, keys: []string{compromised}, want: git.ErrRevoked},
 		{name: "revoked key beside the old copy", signer: byCompromised, keys: []string{before, compromised}, want: git.ErrRevoked},
 		{name: "old copy beside the revoked key", signer: byCompromised, keys: []string{compromised, before}, want: git.ErrRevoked},
 		{name: "retired key", signer: byRetired, keys: []string{retired}, want: git.ErrRevoked},
 		{name: "revoked subkey", signer: pgpSignature(lastSubkey(revokedSub).PrivateKey, hour, nil), keys: pub(revokedSub), want: git.ErrRevoked},
+		{name: "old copy beside the revoked subkey", signer: pgpSignature(lastSubkey(revokedSub).PrivateKey, hour, nil), keys: append([]string{beforeRevokedSub}, pub(revokedSub)...), want: git.ErrRevoked},
 		{name: "primary of a revoked subkey", signer: sign(revokedSub, hour), keys: pub(revokedSub)},
 		{name: "subkey without back-signature", signer: pgpSignature(lastSubkey(noCross).PrivateKey, hour, nil), keys: pub(noCross), want: git.ErrInvalidKeys},
 		{name: "subkey of another key", signer: pgpSignature(lastSubkey(withSub).PrivateKey, hour, nil), keys: pub(stolen), want: git.ErrInvalidKeys},
@@ -354,6 +374,8 @@ func TestVerifyOpenPGPAsGit(t *testing.T) {
 		{name: "key for certificates", signer: sign(certifyOnly, hour), keys: pub(certifyOnly), want: git.ErrUnknownKey},
 		{name: "subkey of an expired key", signer: pgpSignature(lastSubkey(expiredWithSub).PrivateKey, 36*hour, nil), keys: pub(expiredWithSub), want: git.ErrExpired},
 		{name: "subkey of a revoked key", signer: pgpSignature(lastSubkey(revokedWithSub).PrivateKey, hour, nil), keys: pub(revokedWithSub), want: git.ErrRevoked},
+		{name: "no signature of its own", signer: sign(nobody, hour), keys: pub(nobody), want: git.ErrInvalidKeys,
+			differs: "nothing of the key says what it is for; gpg calls it uncertain"},
 		{name: "older than its key", signer: sign(good, 3*day), keys: pub(good), want: git.ErrBadSignature},
 		{name: "standalone signature", signer: change(func(s *packet.Signature) { s.SigType = 2 }), keys: pub(good), want: git.ErrBadSignature},
 		{name: "certification", signer: change(func(s *packet.Signature) { s.SigType = packet.SigTypeGenericCert }), keys: pub(good), want: git.ErrBadSignature},

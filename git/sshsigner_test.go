@@ -26,6 +26,7 @@ type softKey struct {
 	public  ssh.PublicKey
 	private crypto.Signer
 	flags   byte // 1: it was touched
+	format  string
 }
 
 func newSoftKey(t *testing.T, private crypto.Signer, flags byte) *softKey {
@@ -42,7 +43,7 @@ func newSoftKey(t *testing.T, private crypto.Signer, flags byte) *softKey {
 	}
 	key, err := ssh.ParsePublicKey(blob)
 	require.NoError(t, err)
-	return &softKey{key, private, flags}
+	return &softKey{key, private, flags, key.Type()}
 }
 
 func (k *softKey) PublicKey() ssh.PublicKey { return k.public }
@@ -51,7 +52,7 @@ func (k *softKey) Sign(random io.Reader, data []byte) (*ssh.Signature, error) {
 	scope, digest := sha256.Sum256([]byte("ssh:git")), sha256.Sum256(data)
 	fields := []byte{k.flags, 0, 0, 0, 7}
 	message := append(append(scope[:], fields...), digest[:]...)
-	sig := &ssh.Signature{Format: k.public.Type(), Rest: fields}
+	sig := &ssh.Signature{Format: k.format, Rest: fields}
 	var err error
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:
@@ -128,7 +129,8 @@ func TestVerifySSHAsGit(t *testing.T) {
 		return []string{front + " " + strings.TrimSpace(keyText(key.PublicKey()))}
 	}
 	edSK, edSKNoTouch, ecSK := newSoftKey(t, edKey, 1), newSoftKey(t, edKey, 0), newSoftKey(t, curve(elliptic.P256()), 1)
-	brokenSK := &softKey{edSK.public, newEdKey(t), 1}
+	brokenSK := &softKey{edSK.public, newEdKey(t), 1, edSK.format}
+	misnamed := &softKey{edSK.public, edKey, 1, ssh.KeyAlgoED25519}
 
 	var cases []signatureCase
 	for name, s := range map[string]ssh.Signer{
@@ -145,6 +147,8 @@ func TestVerifySSHAsGit(t *testing.T) {
 		{name: "short rsa", signer: sign(sshPlain(t, shortRSA)), keys: line(me, sshPlain(t, shortRSA)), want: git.ErrInvalidKeys,
 			differs: "RSA of 1024 bits can be broken"},
 		{name: "security key of another", signer: sign(brokenSK), keys: line(me, edSK), want: git.ErrBadSignature},
+		{name: "security key by another type", signer: sign(misnamed), keys: line(me, edSK), want: git.ErrBadSignature},
+		{name: "valid until a time in UTC", signer: sign(dev), at: at(2024, 3, 1), keys: line(me+` valid-before="20240301utc"`, dev)},
 		{name: "unknown key", signer: sign(dev), keys: line(me, other), want: git.ErrUnknownKey},
 		{name: "another namespace", signer: with(dev, func(s *gitserver.SSHSigner) { s.Namespace = "file" }), keys: line(me, dev), want: git.ErrBadSignature},
 		{name: "second line", signer: sign(dev), keys: append(line("other@example.com", other), line(me, dev)...), by: me},
