@@ -3,6 +3,7 @@ package git_test
 import (
 	"bytes"
 	"crypto"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -58,6 +59,13 @@ func checkSignatures(t *testing.T, cases []signatureCase) {
 				if tt.want != nil {
 					require.ErrorIs(t, err, tt.want)
 					require.True(t, terminal(t, err))
+					var refused *git.SignatureError
+					if errors.As(err, &refused) {
+						require.Equal(t, tt.want, refused.Reason)
+						require.NotEmpty(t, refused.Hash)
+						require.Contains(t, err.Error(), refused.Hash)
+						require.Contains(t, err.Error(), refused.Fingerprint)
+					}
 					return
 				}
 				require.NoError(t, err)

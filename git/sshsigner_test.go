@@ -240,6 +240,29 @@ func TestVerifySSHCertificatesAsGit(t *testing.T) {
 	})
 }
 
+// An answer about a certificate names the key, the authority and what it calls
+// the key; so does a refusal.
+func TestVerifySSHCertificateNames(t *testing.T) {
+	f := newFixture(t)
+	ca, dev := newEd25519(t), newEd25519(t)
+	f.commit("main", files("a", "1"), certify(t, ca, dev, nil))
+	s := snapshot(t, f.remote(), git.Ref{})
+	v, err := verifyWith(t, s, []string{"dev@* cert-authority " + keyText(ca.PublicKey())}, git.ModeHead)
+	require.NoError(t, err)
+	require.Equal(t, git.Signature{
+		Object: "commit", Hash: s.Commit().Hash, Format: "ssh", Fingerprint: ssh.FingerprintSHA256(dev.PublicKey()),
+		Signer: "dev@example.com", CA: ssh.FingerprintSHA256(ca.PublicKey()), KeyID: "laptop of dev",
+	}, v.Signatures[0])
+	require.Contains(t, v.String(), `signed by dev@example.com (ssh `+ssh.FingerprintSHA256(dev.PublicKey())+
+		`, certified as "laptop of dev" by `+ssh.FingerprintSHA256(ca.PublicKey()))
+
+	_, err = verifyWith(t, s, []string{"dev@example.com " + keyText(dev.PublicKey())}, git.ModeHead)
+	require.ErrorIs(t, err, git.ErrUnknownKey)
+	require.ErrorContains(t, err, ssh.FingerprintSHA256(dev.PublicKey()))
+	require.ErrorContains(t, err, ssh.FingerprintSHA256(ca.PublicKey()))
+	require.ErrorContains(t, err, "cert-authority")
+}
+
 // sha1Signer certifies with RSA over SHA-1, as old authorities did.
 type sha1Signer struct{ ssh.AlgorithmSigner }
 
