@@ -39,7 +39,8 @@
 //     every object is hashed, all of the tree is there, and nothing is returned
 //     before the end of the transfer was checked.
 //   - Signatures are checked over the raw bytes of commits and tags, never over
-//     fields that were parsed and written again.
+//     fields that were parsed and written again. They are held to what Git holds
+//     them to, and to some more: [Snapshot.Verify] says what.
 //   - Nothing outside of the arguments is read: no Git or SSH configuration, no
 //     agent, no environment, no proxy settings, no file. (The certificates that
 //     the system trusts are used for HTTPS.)
@@ -57,7 +58,9 @@
 //   - Names in a tree must be UTF-8, which is what an io/fs.FS requires.
 //   - Submodules are empty directories; LFS pointers and Git attributes are not
 //     resolved.
-//   - Signatures by SSH certificates and by x509 are refused.
+//   - Signatures are OpenPGP's or SSH's, the latter also by certificates of an
+//     authority; those by x509 (S/MIME, gitsign) are refused. OpenSSH's binary
+//     lists of revoked keys are not read.
 //   - A snapshot is held in memory, and every fetch brings all of it.
 //
 // The bounds on bytes, objects, references, files and time are in [Limits]. Beside
@@ -80,7 +83,8 @@
 //     entries of one name), or a link that is followed out of the tree;
 //   - pass one signed tag off as another: [Snapshot.Verify] compares the name.
 //
-// They can serve an old commit or tag that was signed at its time: who must
+// They can serve an old commit or tag that was signed at its time (a key that
+// has since been revoked or taken from the trusted ones does not count): who must
 // know that a branch only moves forward compares revisions themselves. A commit
 // pinned by its hash need not be on any branch of the repository: forges serve
 // the objects of forks under the address of the original.

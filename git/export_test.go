@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // What the fuzz targets need to see of the inside.
@@ -19,6 +21,7 @@ var (
 	ParseIdentity = parseIdentity
 
 	VersionPrefixes = versionPrefixes
+	MatchPattern    = matchPattern
 )
 
 func ParseCommit(raw []byte) (*Commit, error) { return parseCommit(id{}, raw) }
@@ -61,6 +64,22 @@ func CheckSSHSignature(armored, payload []byte) error {
 		return err
 	}
 	return s.verify(payload)
+}
+
+// SSHSignatureFields parses a signature and returns its namespace, its hash, its
+// key and what the key made.
+func SSHSignatureFields(armored []byte) ([]string, error) {
+	s, err := parseSSHSignature(armored)
+	if err != nil {
+		return nil, err
+	}
+	return []string{s.namespace, s.hash, string(s.key.Marshal()), string(ssh.Marshal(s.signature))}, nil
+}
+
+// OpenPGPSignature reads an armored signature and returns what is inside.
+func OpenPGPSignature(armored []byte) ([]byte, error) {
+	blob, _, err := readOpenPGP(armored)
+	return blob, err
 }
 
 // CheckSignature checks an armored signature of any format.

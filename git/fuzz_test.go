@@ -2,13 +2,16 @@ package git_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/gitopskit/gitopskit/git"
 	"github.com/gitopskit/gitopskit/internal/gitserver"
@@ -119,6 +122,7 @@ func FuzzParseTree(f *testing.F) {
 
 func FuzzParseKeys(f *testing.F) {
 	f.Add([]byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGkxn4+7rLXP0bFX8sHxUoVW5yuY3TkQYY7AxT2WnT9g dev@example.com\n"))
+	f.Add([]byte("!a@x,*@x cert-authority,valid-before=\"20240101UTC\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGkxn4+7rLXP0bFX8sHxUoVW5yuY3TkQYY7AxT2WnT9g\n"))
 	f.Add([]byte("dev@example.com,*@x namespaces=\"git,file\",valid-after=20240101 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGkxn4+7rLXP0bFX8sHxUoVW5yuY3TkQYY7AxT2WnT9g\n"))
 	if key, err := os.ReadFile(filepath.Join("testdata", "sha1.key.asc")); err == nil {
 		f.Add(key)
@@ -130,6 +134,36 @@ func FuzzParseKeys(f *testing.F) {
 			return
 		}
 		require.NotEmpty(t, keys.Fingerprints())
+		// Neither copies nor comments make a difference.
+		again, err := git.ParseKeys(data, data)
+		require.NoError(t, err)
+		require.Equal(t, keys.Digest(), again.Digest())
+		require.Equal(t, keys.Fingerprints(), again.Fingerprints())
+		if len(data) < 1<<19 {
+			again, err = git.ParseKeys(append([]byte("# ours\n\n"), data...))
+			require.NoError(t, err)
+			require.Equal(t, keys.Digest(), again.Digest())
+		}
+	})
+}
+
+// A pattern is the regular expression that it stands for.
+func FuzzMatchPattern(f *testing.F) {
+	f.Add("*@example.com", "dev@example.com")
+	f.Add("a?c*", "abcd")
+	f.Add("**a*?", "baab")
+	f.Fuzz(func(t *testing.T, pattern, s string) {
+		for _, r := range pattern + s {
+			if r > 126 || r < 32 {
+				return // bytes there, characters here
+			}
+		}
+		expression := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern))
+		want, err := regexp.MatchString("^(?:"+expression+")$", s)
+		if err != nil {
+			return // longer than a regular expression may be
+		}
+		require.Equal(t, want, git.MatchPattern(pattern, s), "%q %q", pattern, s)
 	})
 }
 
@@ -160,8 +194,45 @@ func FuzzSSHSignature(f *testing.F) {
 	require.NoError(f, err)
 	require.NoError(f, git.CheckSSHSignature(signature, []byte("payload")))
 	f.Add(signature)
+	f.Add([]byte(strings.ReplaceAll(string(signature), "\n", "\r\n")))
 	f.Fuzz(func(t *testing.T, armored []byte) {
 		require.Error(t, git.CheckSSHSignature(armored, []byte("another payload")))
+		fields, err := git.SSHSignatureFields(armored)
+		if err != nil {
+			return
+		}
+		// What was read, written again, is read the same.
+		blob := append([]byte("SSHSIG"), ssh.Marshal(struct {
+			Version                                uint32
+			Key, Namespace, Reserved, Hash, Signed string
+		}{1, fields[2], fields[0], "", fields[1], fields[3]})...)
+		again, err := git.SSHSignatureFields([]byte("-----BEGIN SSH SIGNATURE-----\n" +
+			base64.StdEncoding.EncodeToString(blob) + "\n-----END SSH SIGNATURE-----"))
+		require.NoError(t, err)
+		require.Equal(t, fields, again)
+	})
+}
+
+// An armored signature is one, with nothing before or after it.
+func FuzzOpenPGPSignature(f *testing.F) {
+	release, err := gitserver.NewOpenPGPSigner("Release", "r@example.com")
+	require.NoError(f, err)
+	signature, err := release.Sign([]byte("payload"))
+	require.NoError(f, err)
+	f.Add(signature)
+	f.Add(append(bytes.Clone(signature), signature...))
+	f.Fuzz(func(t *testing.T, armored []byte) {
+		blob, err := git.OpenPGPSignature(armored)
+		if err != nil {
+			return
+		}
+		again, err := git.OpenPGPSignature(bytes.TrimSpace(armored))
+		require.NoError(t, err)
+		require.Equal(t, blob, again)
+		_, err = git.OpenPGPSignature(append(bytes.Clone(armored), "\nmore"...))
+		require.Error(t, err)
+		_, err = git.OpenPGPSignature(append(bytes.Clone(armored), armored...))
+		require.Error(t, err)
 	})
 }
 

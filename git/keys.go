@@ -1,13 +1,11 @@
 package git
 
 import (
-	"encoding/base64"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"golang.org/x/crypto/ssh"
@@ -16,17 +14,10 @@ import (
 // Keys are the public keys that are trusted to sign. They are safe for
 // concurrent use.
 type Keys struct {
-	pgp openpgp.EntityList
+	pgp openpgp.EntityList // one for each primary key
 	ssh []sshKey
-}
-
-// sshKey is a line of an authorized_keys or allowed_signers file.
-type sshKey struct {
-	key    ssh.PublicKey
-	signer string // principals, or the comment
-	// namespaces that it may sign for; nil: all.
-	namespaces    []string
-	after, before time.Time // zero: no bound
+	// revoked are what Revoke was given.
+	revoked []ssh.PublicKey
 }
 
 // ParseKeys reads public keys. Each file holds any number of
@@ -35,8 +26,20 @@ type sshKey struct {
 //   - lines as in OpenSSH's authorized_keys, without options: type, key and
 //     comment;
 //   - lines as in OpenSSH's allowed_signers: principals, options, type and key.
-//     Of the options, namespaces, valid-after and valid-before are understood;
-//     a time without a Z at its end is taken as UTC.
+//     The principals are patterns with * and ?, separated by commas; one that
+//     begins with ! excludes. The options are cert-authority, namespaces,
+//     valid-after and valid-before. A time is YYYYMMDD, YYYYMMDDHHMM or
+//     YYYYMMDDHHMMSS; all are UTC, also those without a Z at the end, which
+//     OpenSSH takes as local time.
+//
+// A key with cert-authority is trusted to certify other keys, not to sign: the
+// certificate must be of a user, hold a principal that the line allows, and be
+// valid at the time that the signed object states. A key without it is not
+// trusted to certify.
+//
+// A key may be there more than once. Copies of an OpenPGP key are put together:
+// what the newest says of its expiry counts, and so does every revocation. A
+// line of an SSH key allows what it says, whatever the other lines say.
 //
 // Empty lines and lines that begin with # are skipped. Anything else is an
 // error ([ErrInvalidKeys]), and so is a file without a key: nothing that
@@ -60,14 +63,44 @@ func ParseKeys(files ...[]byte) (*Keys, error) {
 	if keys.empty() {
 		return nil, fmt.Errorf("%w: no key files", ErrInvalidKeys)
 	}
+	keys.pgp = mergeOpenPGP(keys.pgp)
 	return keys, nil
+}
+
+// Revoke returns keys that trust what these do, but for the SSH keys in some
+// files: lines of type, key and comment, as Git reads them from its
+// gpg.ssh.revocationFile. A certificate is refused if its key or the authority
+// that made it is revoked. The binary lists of OpenSSH (KRL) are an error
+// ([ErrInvalidKeys]). An OpenPGP key is revoked in the key itself.
+func (k *Keys) Revoke(files ...[]byte) (*Keys, error) {
+	if k.empty() {
+		return nil, fmt.Errorf("%w: there are no keys to revoke; read them with ParseKeys", ErrInvalidKeys)
+	}
+	list := &Keys{}
+	if len(files) > 0 {
+		var err error
+		if list, err = ParseKeys(files...); err != nil {
+			return nil, fmt.Errorf("revocations: %w", err)
+		}
+	}
+	rest := &Keys{pgp: k.pgp, ssh: k.ssh, revoked: slices.Clone(k.revoked)}
+	for _, line := range list.ssh {
+		if line.principals != nil {
+			return nil, fmt.Errorf("%w: revocations: a line is \"type key comment\", without principals", ErrInvalidKeys)
+		}
+		rest.revoked = append(rest.revoked, line.key)
+	}
+	if list.pgp != nil {
+		return nil, fmt.Errorf("%w: revocations: an OpenPGP key; give the key with its revocation to ParseKeys", ErrInvalidKeys)
+	}
+	return rest, nil
 }
 
 func (k *Keys) count() int  { return len(k.pgp) + len(k.ssh) }
 func (k *Keys) empty() bool { return k == nil || k.count() == 0 }
 
-// Fingerprints returns the fingerprints of all keys, sorted, in the form of
-// [Signature.Fingerprint].
+// Fingerprints returns the fingerprints of all keys and authorities, sorted, in
+// the form of [Signature.Fingerprint].
 func (k *Keys) Fingerprints() []string {
 	var all []string
 	for _, e := range k.pgp {
@@ -78,6 +111,28 @@ func (k *Keys) Fingerprints() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// Digest stands for what is trusted: "sha256:" and 64 hexadecimal digits. It
+// differs when a key, its expiry, a revocation, a principal or an option does,
+// so that what was verified with keys of another digest is verified again. The
+// order of files and keys, copies and comments make no difference.
+func (k *Keys) Digest() string {
+	var facts []string
+	if k != nil {
+		for _, e := range k.pgp {
+			facts = append(facts, openPGPFacts(e)...)
+		}
+		for _, key := range k.ssh {
+			facts = append(facts, key.fact())
+		}
+		for _, key := range k.revoked {
+			facts = append(facts, fmt.Sprintf("revoked %x", key.Marshal()))
+		}
+	}
+	slices.Sort(facts)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(facts), "\n")))
+	return fmt.Sprintf("sha256:%x", sum)
 }
 
 func (k *Keys) parse(text string) error {
@@ -114,141 +169,4 @@ func (k *Keys) parse(text string) error {
 		return errors.New("an OpenPGP key without an end")
 	}
 	return nil
-}
-
-// addOpenPGP adds one armored block. (A reader of more than one would stop
-// after the first.)
-func (k *Keys) addOpenPGP(block string) error {
-	list, err := openpgp.ReadArmoredKeyRing(strings.NewReader(block))
-	if err != nil {
-		return err
-	}
-	k.pgp = append(k.pgp, list...)
-	return nil
-}
-
-// parseSSHKey reads a line of an authorized_keys or an allowed_signers file.
-// What tells them apart is whether the type of the key comes first.
-func parseSSHKey(line string) (sshKey, error) {
-	fields, err := splitFields(line)
-	if err != nil {
-		return sshKey{}, err
-	}
-	if isKeyType(fields[0]) {
-		key, comment, err := decodeSSHKey(fields)
-		return sshKey{key: key, signer: comment}, err
-	}
-	k := sshKey{signer: strings.Trim(fields[0], `"`)}
-	fields = fields[1:]
-	if k.signer == "" || strings.ContainsAny(k.signer, `="`) || k.signer == "cert-authority" {
-		return sshKey{}, errors.New("neither \"type key comment\", without options, nor \"principals options type key\"")
-	}
-	if len(fields) > 0 && !isKeyType(fields[0]) {
-		if err := k.parseOptions(fields[0]); err != nil {
-			return sshKey{}, err
-		}
-		fields = fields[1:]
-	}
-	k.key, _, err = decodeSSHKey(fields)
-	return k, err
-}
-
-// isKeyType says whether a field looks like the type of a key.
-func isKeyType(s string) bool {
-	return strings.HasPrefix(s, "ssh-") || strings.HasPrefix(s, "ecdsa-sha2-") || strings.HasPrefix(s, "sk-")
-}
-
-// decodeSSHKey reads type, key and comment.
-func decodeSSHKey(fields []string) (ssh.PublicKey, string, error) {
-	if len(fields) < 2 || !isKeyType(fields[0]) {
-		return nil, "", errors.New("neither an armored OpenPGP public key nor an SSH public key of a known type")
-	}
-	blob, err := base64.StdEncoding.DecodeString(fields[1])
-	if err != nil {
-		return nil, "", errors.New("the SSH key is not in base64")
-	}
-	key, err := ssh.ParsePublicKey(blob)
-	if err != nil {
-		return nil, "", errors.New("the SSH key is malformed, or of an unsupported type")
-	}
-	if _, isCert := key.(*ssh.Certificate); isCert || key.Type() != fields[0] || !supportedSSHKey(key) {
-		return nil, "", fmt.Errorf("an SSH key of type %q is not supported for signatures", clip(fields[0]))
-	}
-	return key, strings.Join(fields[2:], " "), nil
-}
-
-// parseOptions reads the options of an allowed signer. One that is not
-// understood is an error: it may be a restriction.
-func (k *sshKey) parseOptions(text string) error {
-	for _, option := range splitOutside(text, ',') {
-		name, value, has := strings.Cut(option, "=")
-		value = strings.Trim(value, `"`)
-		var err error
-		switch name = strings.ToLower(name); {
-		case name == "namespaces" && has:
-			k.namespaces = strings.Split(value, ",")
-		case name == "valid-after" && has:
-			k.after, err = parseSSHTime(value)
-		case name == "valid-before" && has:
-			k.before, err = parseSSHTime(value)
-		default:
-			return fmt.Errorf("option %q is not supported; namespaces, valid-after and valid-before are", clip(name))
-		}
-		if err != nil {
-			return fmt.Errorf("option %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func parseSSHTime(s string) (time.Time, error) {
-	digits := strings.TrimSuffix(strings.ToUpper(s), "Z")
-	for _, layout := range []string{"20060102", "200601021504", "20060102150405"} {
-		if len(digits) == len(layout) {
-			if t, err := time.Parse(layout, digits); err == nil {
-				return t, nil
-			}
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time such as 20260131 or 20260131235959Z", clip(s))
-}
-
-// allows says whether the key may sign in a namespace.
-func (k sshKey) allows(namespace string) bool {
-	if k.namespaces == nil {
-		return true
-	}
-	for _, pattern := range k.namespaces {
-		if ok, err := path.Match(strings.TrimSpace(pattern), namespace); ok && err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// splitFields splits a line at blanks outside of quotes.
-func splitFields(line string) ([]string, error) {
-	if strings.Count(line, `"`)%2 != 0 {
-		return nil, errors.New("a quote is left open")
-	}
-	fields := splitOutside(strings.ReplaceAll(line, "\t", " "), ' ')
-	return slices.DeleteFunc(fields, func(f string) bool { return f == "" }), nil
-}
-
-// splitOutside splits at a separator outside of quotes.
-func splitOutside(s string, separator byte) []string {
-	var parts []string
-	quoted, from := false, 0
-	for i := range len(s) {
-		switch s[i] {
-		case '"':
-			quoted = !quoted
-		case separator:
-			if !quoted {
-				parts = append(parts, s[from:i])
-				from = i + 1
-			}
-		}
-	}
-	return append(parts, s[from:])
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -27,13 +28,36 @@ func (k *Keys) verifyOpenPGP(subject *SignatureError, payload, armored []byte, g
 	for _, h := range strongHashes {
 		weak = weak && h != sig.Hash
 	}
-	switch {
-	case weak:
+	if weak {
 		return subject.because(ErrWeakSignature, fmt.Sprintf("it is over %v; sign with SHA-256 or better", sig.Hash))
-	case len(k.pgp.KeysById(*sig.IssuerKeyId)) == 0:
-		return subject.because(ErrUnknownKey, "add the key to the trusted ones, or have it signed with one of those")
 	}
-	signer, err := openpgp.CheckDetachedSignatureAndHash(k.pgp, bytes.NewReader(payload), bytes.NewReader(blob), strongHashes, nil)
+	// Each key has a verdict of its own: one subkey may belong to two keys, and
+	// two keys may have one ID.
+	verdict := subject.because(ErrUnknownKey, "add the key to the trusted ones, or have it signed with one of those")
+	for _, key := range k.pgp {
+		if len(openpgp.EntityList{key}.KeysById(*sig.IssuerKeyId)) == 0 {
+			continue
+		}
+		refused := checkOpenPGP(subject, key, payload, blob, sig)
+		if refused == nil {
+			good.Fingerprint = fmt.Sprintf("%X", key.PrimaryKey.Fingerprint)
+			good.Time = sig.CreationTime
+			if identity := key.PrimaryIdentity(); identity != nil {
+				good.Signer = clip(identity.Name)
+			}
+			return nil
+		}
+		if errors.Is(verdict, ErrUnknownKey) || errors.Is(verdict, ErrBadSignature) {
+			verdict = refused
+		}
+	}
+	return verdict
+}
+
+// checkOpenPGP is the verdict of one key, nil if it is good.
+func checkOpenPGP(subject *SignatureError, key *openpgp.Entity, payload, blob []byte, sig *packet.Signature) *SignatureError {
+	ring := openpgp.EntityList{key}
+	_, err := openpgp.CheckDetachedSignatureAndHash(ring, bytes.NewReader(payload), bytes.NewReader(blob), strongHashes, nil)
 	switch {
 	case err == nil:
 	case errors.Is(err, pgperrors.ErrKeyExpired):
@@ -47,17 +71,36 @@ func (k *Keys) verifyOpenPGP(subject *SignatureError, payload, armored []byte, g
 	default:
 		return subject.because(ErrBadSignature, "what was signed is not what is here ("+clip(err.Error())+"); do not use it")
 	}
-	good.Fingerprint = fmt.Sprintf("%X", signer.PrimaryKey.Fingerprint)
-	good.Time = sig.CreationTime
-	if identity := signer.PrimaryIdentity(); identity != nil {
-		good.Signer = identity.Name
+	for _, signer := range ring.KeysById(*sig.IssuerKeyId) {
+		if weakOpenPGPKey(signer.PublicKey) {
+			return subject.because(ErrWeakSignature, "it was made with a DSA key or a short RSA key; sign with RSA of 2048 bits or more, or with Ed25519")
+		}
+		if sig.CreationTime.Before(signer.PublicKey.CreationTime) {
+			return subject.because(ErrBadSignature, "it says that it is older than its key; correct the clock and sign again")
+		}
 	}
 	return nil
 }
 
-// readOpenPGP reads an armored signature, and insists that it is one.
+// weakOpenPGPKey holds OpenPGP keys to what SSH keys are held to.
+func weakOpenPGPKey(key *packet.PublicKey) bool {
+	if key.PubKeyAlgo == packet.PubKeyAlgoDSA {
+		return true
+	}
+	bits, err := key.BitLength()
+	isRSA := key.PubKeyAlgo == packet.PubKeyAlgoRSA || key.PubKeyAlgo == packet.PubKeyAlgoRSASignOnly
+	return isRSA && (err != nil || bits < shortestRSA)
+}
+
+// readOpenPGP reads an armored signature, and insists that it is one, and only
+// one.
 func readOpenPGP(armored []byte) (blob []byte, sig *packet.Signature, err error) {
-	block, err := armor.Decode(bytes.NewReader(armored))
+	const end = "-----END PGP SIGNATURE-----"
+	text := strings.TrimSpace(string(armored))
+	if strings.Count(text, "-----BEGIN ") != 1 || strings.Count(text, "-----END ") != 1 || !strings.HasSuffix(text, end) {
+		return nil, nil, errors.New("not one armored signature with nothing after it")
+	}
+	block, err := armor.Decode(strings.NewReader(text))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,8 +110,13 @@ func readOpenPGP(armored []byte) (blob []byte, sig *packet.Signature, err error)
 	if blob, err = io.ReadAll(block.Body); err != nil {
 		return nil, nil, err
 	}
-	packets := packet.NewReader(bytes.NewReader(blob))
-	p, err := packets.Next()
+	// Opaque packets: others are skipped when they are of an unknown kind.
+	packets := packet.NewOpaqueReader(bytes.NewReader(blob))
+	opaque, err := packets.Next()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := opaque.Parse()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -31,7 +31,9 @@ func splitCommit(raw []byte) (payload, signature []byte, err error) {
 			signature = []byte(h.value + "\n")
 		}
 	}
-	return append(withoutSignatures(raw, headers), raw[body-1:]...), signature, nil
+	// Git signs no header whose name begins with gpgsig.
+	signed := withoutHeaders(raw, headers, func(name string) bool { return strings.HasPrefix(name, "gpgsig") })
+	return append(signed, raw[body-1:]...), signature, nil
 }
 
 // splitTag does the same for a tag, whose signature is the end of its message.
@@ -47,16 +49,18 @@ func splitTag(raw []byte) (payload, signature []byte, err error) {
 	if n > 1 {
 		return nil, nil, fmt.Errorf("%w: %d signatures in the message of a tag", ErrMalformed, n)
 	}
-	payload = append(withoutSignatures(raw, headers), raw[body-1:body+at]...)
+	// Of a tag only these two are not signed.
+	payload = withoutHeaders(raw, headers, func(name string) bool { return name == "gpgsig" || name == "gpgsig-sha256" })
+	payload = append(payload, raw[body-1:body+at]...)
 	return payload, raw[body+at:], nil
 }
 
-// withoutSignatures returns the header lines that git signs: all but those whose
-// name begins with gpgsig. The empty line after them is not in it.
-func withoutSignatures(raw []byte, headers []header) []byte {
+// withoutHeaders returns the lines of the header but for some. The empty line
+// after them is not in it.
+func withoutHeaders(raw []byte, headers []header, leave func(name string) bool) []byte {
 	kept := make([]byte, 0, len(raw))
 	for _, h := range headers {
-		if !strings.HasPrefix(h.name, "gpgsig") {
+		if !leave(h.name) {
 			kept = append(kept, raw[h.begin:h.end]...)
 		}
 	}

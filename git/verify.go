@@ -81,12 +81,16 @@ type Signature struct {
 	Hash   string // of the object
 	Format string // "openpgp" or "ssh"
 	// Fingerprint of the key: of an OpenPGP key the primary one's in upper case
-	// hexadecimal, of an SSH key SHA256:….
+	// hexadecimal, of an SSH key SHA256:…, also if it is in a certificate.
 	Fingerprint string
 	// Signer is whose key it is, as the key file says: the user ID of an
 	// OpenPGP key, the principals of an allowed signer, the comment of an
-	// authorized key.
+	// authorized key. Of a certificate it is those of its principals that its
+	// authority may certify. Several principals have commas between them.
 	Signer string
+	// CA is the fingerprint of the authority of an SSH certificate, and KeyID
+	// what the authority calls the key; empty for other signatures.
+	CA, KeyID string
 	// Time is when it was signed, as the signature says; zero for SSH, whose
 	// signatures say nothing of it.
 	Time time.Time
@@ -94,7 +98,11 @@ type Signature struct {
 
 // String returns a line for people.
 func (s Signature) String() string {
-	return fmt.Sprintf("%s %s signed by %s (%s %s)", s.Object, s.Hash, s.Signer, s.Format, s.Fingerprint)
+	key := s.Format + " " + s.Fingerprint
+	if s.CA != "" {
+		key += fmt.Sprintf(", certified as %q by %s", s.KeyID, s.CA)
+	}
+	return fmt.Sprintf("%s %s signed by %s (%s)", s.Object, s.Hash, s.Signer, key)
 }
 
 // Verification is the outcome of [Snapshot.Verify]: what was signed by whom.
@@ -117,9 +125,18 @@ func (v Verification) String() string {
 // commit. With [ModeTag] the name of the tag must be the one that the revision
 // was found under, so that a signed tag cannot stand in for another.
 //
-// A key that has expired or was revoked since it signed is refused, like git
-// does; an SSH key's validity is checked for the time that the commit or tag
-// itself states, also like git does.
+// An OpenPGP key or subkey that has expired or was revoked since it signed is
+// refused, like Git does: the time that a signature states is the word of who
+// holds the key. The validity of an SSH key or certificate is checked for the
+// time that the commit or tag itself states, also like Git does; keys that were
+// lost are taken from the trusted ones, or revoked with [Keys.Revoke].
+//
+// Verify refuses some of what Git accepts: signatures over SHA-1, by DSA and by
+// RSA of less than 2048 bits; OpenPGP signatures of a text (canonical line
+// ends), from the future, with anything after their armor, by keys without flags
+// that say that they may sign, or by keys whose user IDs are all revoked; SSH
+// certificates with critical options; commits and tags that two readers could
+// read differently.
 //
 // Errors are a [SignatureError]; [ErrInvalidKeys] if there are no keys.
 func (s *Snapshot) Verify(keys *Keys, mode Mode) (Verification, error) {

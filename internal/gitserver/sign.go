@@ -83,7 +83,9 @@ type SSHSigner struct {
 	comment string
 	// Namespace that the signature is for; empty: git.
 	Namespace string
-	private   crypto.Signer
+	// Algorithm of a signature by an RSA key; empty: rsa-sha2-512.
+	Algorithm string
+	private   crypto.Signer // nil: not known
 }
 
 // NewSSHSigner makes a new Ed25519 key.
@@ -104,6 +106,11 @@ func SSHSignerFor(private crypto.Signer, comment string) (*SSHSigner, error) {
 	return &SSHSigner{signer: signer, comment: comment, private: private}, nil
 }
 
+// SSHSignerOf signs with anything that can, such as a key with a certificate.
+func SSHSignerOf(signer ssh.Signer, comment string) *SSHSigner {
+	return &SSHSigner{signer: signer, comment: comment}
+}
+
 // Sign implements [Signer], in the format of OpenSSH's PROTOCOL.sshsig.
 func (s *SSHSigner) Sign(payload []byte) ([]byte, error) {
 	namespace := s.Namespace
@@ -118,14 +125,19 @@ func (s *SSHSigner) Sign(payload []byte) ([]byte, error) {
 
 	var signature *ssh.Signature
 	var err error
-	if s.signer.PublicKey().Type() == ssh.KeyAlgoRSA {
+	switch s.signer.PublicKey().Type() {
+	case ssh.KeyAlgoRSA, ssh.CertAlgoRSAv01:
 		// An RSA key signs with SHA-1 unless told otherwise.
 		multi, ok := s.signer.(ssh.AlgorithmSigner)
 		if !ok {
 			return nil, fmt.Errorf("the RSA key of %s cannot sign with SHA-2", s.comment)
 		}
-		signature, err = multi.SignWithAlgorithm(rand.Reader, toSign, ssh.KeyAlgoRSASHA512)
-	} else {
+		algorithm := s.Algorithm
+		if algorithm == "" {
+			algorithm = ssh.KeyAlgoRSASHA512
+		}
+		signature, err = multi.SignWithAlgorithm(rand.Reader, toSign, algorithm)
+	default:
 		signature, err = s.signer.Sign(rand.Reader, toSign)
 	}
 	if err != nil {
@@ -158,6 +170,9 @@ func (s *SSHSigner) Key() ssh.PublicKey { return s.signer.PublicKey() }
 
 // PrivateKey returns the private key in OpenSSH's format.
 func (s *SSHSigner) PrivateKey() ([]byte, error) {
+	if s.private == nil {
+		return nil, fmt.Errorf("the private key of %s is not known", s.comment)
+	}
 	block, err := ssh.MarshalPrivateKey(s.private, s.comment)
 	if err != nil {
 		return nil, err
