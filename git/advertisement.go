@@ -117,7 +117,7 @@ func readAdvertisement(line string, m mark, packets *packetReader, lim Limits) (
 	}
 	switch {
 	case m != flush:
-		return nil, fmt.Errorf("%w: a list of references without an end", ErrProtocol)
+		return nil, errNoEnd
 	case len(adv.refs) == 0:
 		return nil, ErrEmptyRepository
 	}
@@ -133,8 +133,11 @@ func readRefs(packets *packetReader, caps capabilities, lim Limits) (*advertisem
 		if err != nil {
 			return nil, err
 		}
+		if m == flush {
+			return adv, nil
+		}
 		if m != data {
-			break
+			return nil, errNoEnd
 		}
 		if err := adv.spend(line); err != nil {
 			return nil, err
@@ -143,8 +146,9 @@ func readRefs(packets *packetReader, caps capabilities, lim Limits) (*advertisem
 			return nil, err
 		}
 	}
-	return adv, nil
 }
+
+var errNoEnd = fmt.Errorf("%w: a list of references without an end", ErrProtocol)
 
 // spend counts the bytes of a list.
 func (a *advertisement) spend(line string) error {

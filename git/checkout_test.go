@@ -221,19 +221,19 @@ func TestAttackCheckoutOddEntries(t *testing.T) {
 	require.Empty(t, d.list())
 }
 
-// endless is a file that never ends, and calls back while it is read.
-type endless struct {
+// endlessFile is a file that never ends, and calls back while it is read.
+type endlessFile struct {
 	fs.File
 	reading func()
 }
 
-func (e endless) Read(p []byte) (int, error) {
+func (e endlessFile) Read(p []byte) (int, error) {
 	e.reading()
 	clear(p)
 	return len(p), nil
 }
 
-func (e endless) WriteTo(io.Writer) (int64, error) { return 0, errors.New("the copy was taken over") }
+func (e endlessFile) WriteTo(io.Writer) (int64, error) { return 0, errors.New("the copy was taken over") }
 
 type endlessFS struct {
 	fstest.MapFS
@@ -245,7 +245,7 @@ func (e endlessFS) Open(name string) (fs.File, error) {
 	if name != "endless" || err != nil {
 		return f, err
 	}
-	return endless{f, e.reading}, nil
+	return endlessFile{f, e.reading}, nil
 }
 
 func TestCheckoutIsCancelled(t *testing.T) {

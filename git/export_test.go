@@ -171,3 +171,15 @@ func SubmoduleOptions(ctx context.Context, parent string, opts Options, how *Sub
 	}
 	return submoduleOptions(ctx, u, opts, how, address)
 }
+
+// Kept is how large all is that a Remote keeps.
+func Kept(r *Remote) int64 { return held(r.keptSnapshots()) }
+
+// Held is how large the segments of a snapshot are, and how many.
+func Held(s *Snapshot) (length int64, segments int) {
+	for _, seg := range s.tree.objects.segments() {
+		length += seg.length()
+		segments++
+	}
+	return length, segments
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -178,7 +179,7 @@ func (f *fetching) transfer(ctx context.Context, e engine, w wanted, found *reso
 	}
 	received := make(chan error, 1)
 	go func() { received <- e.receive(cut, w, objects.own, known, func() { cancel(errAbandoned) }) }()
-	snapshot, err := f.assemble(cut, objects, found, bases, sparse)
+	snapshot, err := f.assemble(cut, cancel, objects, found, bases, sparse)
 	if err != nil {
 		cancel(err)
 	}
@@ -271,7 +272,7 @@ func tips(ctx context.Context, e engine) ([]id, error) {
 // unavailable says what to do when the server does not give a commit.
 func unavailable(err error, rev Revision, depth int) error {
 	var missing *missingError
-	if depth > 1 && errors.As(err, &missing) && missing.hash.String() == rev.Commit {
+	if depth > 1 && errors.As(err, &missing) && slices.Contains([]string{rev.Commit, rev.Tag}, missing.hash.String()) {
 		err = fmt.Errorf("%w: it is not among the last %d commits of any branch or tag, and the server gives no other", ErrCommitUnavailable, depth)
 	}
 	if errors.Is(err, ErrCommitUnavailable) {

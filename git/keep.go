@@ -146,8 +146,20 @@ func appendNew(to []*segment, more ...*segment) []*segment {
 // what is held is not, or it is in too many places.
 func (s *Snapshot) tidy(ctx context.Context, on *disk) {
 	const slack = 16 << 20
-	objects, live := s.tree.objects, s.tree.live
-	objects.rest = slices.DeleteFunc(objects.rest, func(seg *segment) bool { return live[seg] == 0 })
+	commit, _, _ := s.found.rev.ids() // they were parsed before
+	live := s.tree.live
+	for _, hash := range []id{s.found.want, commit} {
+		if p, ok := s.tree.objects.look(hash); ok {
+			live[p.segment] += p.size
+		}
+	}
+	objects := &store{ctx: s.tree.objects.ctx, own: s.tree.objects.own}
+	for _, seg := range s.tree.objects.rest {
+		if live[seg] > 0 {
+			objects.rest = append(objects.rest, seg)
+		}
+	}
+	defer func() { s.tree.moveTo(objects) }()
 	var total, used int64
 	for _, seg := range objects.segments() {
 		total += seg.length()
@@ -156,8 +168,7 @@ func (s *Snapshot) tidy(ctx context.Context, on *disk) {
 	if len(objects.rest) < mostSegments && total <= 2*used+slack {
 		return
 	}
-	commit, _, _ := s.found.rev.ids()                                              // they were parsed before
 	if compact, err := s.tree.compact(ctx, on, s.found.want, commit); err == nil { // otherwise it stays as it is
-		s.tree.objects = compact
+		objects = compact
 	}
 }

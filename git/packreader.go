@@ -43,10 +43,11 @@ type batch struct {
 	parts []part
 }
 
-// batches in flight, and how large each is: what is read ahead of what is
-// resolved.
+// batches in flight, and how large each is, in bytes and in parts: what is read
+// ahead of what is resolved.
 const (
 	batchSize  = 256 << 10
+	batchParts = 4096
 	batchCount = 16
 )
 
@@ -67,7 +68,7 @@ func receivePack(ctx context.Context, r io.Reader, into *segment, base *store, l
 	for range batchCount {
 		p.free <- &batch{}
 	}
-	res := newResolver(into, base, lim)
+	res := newResolver(ctx, into, base, lim)
 	resolved := make(chan error, 1)
 	go func() {
 		err := res.run(p.full, p.free)
@@ -153,7 +154,7 @@ func (p *packReader) entry(ctx context.Context) error {
 	}
 	// The end, which checks the checksum too.
 	var more [1]byte
-	if n, err := p.zlib.Read(more[:]); n != 0 || !errors.Is(err, io.EOF) {
+	if n, err := io.ReadFull(p.zlib, more[:]); n != 0 || !errors.Is(err, io.EOF) {
 		if n != 0 {
 			err = errors.New("it is larger than it says")
 		}
@@ -164,7 +165,7 @@ func (p *packReader) entry(ctx context.Context) error {
 
 // room makes sure that the batch has some, and hands over a full one.
 func (p *packReader) room(ctx context.Context) error {
-	if p.batch != nil && len(p.batch.buf) == cap(p.batch.buf) {
+	if p.batch != nil && (len(p.batch.buf) == cap(p.batch.buf) || len(p.batch.parts) == batchParts) {
 		if err := p.flush(ctx); err != nil {
 			return err
 		}

@@ -68,8 +68,11 @@ func readGreeting(packets *packetReader, lim Limits) (*greeting, error) {
 		if err != nil {
 			return nil, err
 		}
-		if m != data {
+		if m == flush {
 			return g, checkFormat(g.caps)
+		}
+		if m != data {
+			return nil, fmt.Errorf("%w: a list of capabilities without an end", ErrProtocol)
 		}
 		name, value, _ := strings.Cut(line, "=")
 		g.caps[name] = value

@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -51,18 +52,21 @@ func (s selector) resolve(ctx context.Context, e engine) (reference, error) {
 		return reference{}, err
 	}
 	picked, err := s.pick(ctx, e, adv)
-	if err == nil || prefixes == nil {
+	var missing *ReferenceError
+	if err == nil || prefixes == nil || !errors.As(err, &missing) {
 		return picked, nonEmpty(adv, err)
 	}
-	if adv, e := e.list(ctx, []string{s.family()}); e == nil && len(adv.refs) > 0 {
-		_, err = s.pick(ctx, nil, adv)
-		return reference{}, err
+	for _, more := range [][]string{{s.family()}, nil} {
+		adv, listErr := e.list(ctx, more)
+		if listErr != nil {
+			return reference{}, listErr
+		}
+		if len(adv.refs) > 0 && more != nil {
+			return s.pick(ctx, e, adv)
+		}
+		err = nonEmpty(adv, err)
 	}
-	adv, e2 := e.list(ctx, nil)
-	if e2 != nil {
-		return reference{}, e2
-	}
-	return reference{}, nonEmpty(adv, err)
+	return reference{}, err
 }
 
 // nonEmpty says why nothing was found in a repository without references.

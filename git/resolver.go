@@ -17,6 +17,7 @@ import (
 // resolver makes objects of the entries of a pack: it applies deltas, names
 // every object by its hash, and stores it.
 type resolver struct {
+	ctx  context.Context //nolint:containedctx // of the one pack that it is for
 	into *segment
 	base *store // what the pack may build upon; nil: nothing
 	lim  Limits
@@ -35,6 +36,7 @@ type resolver struct {
 	long   record // where it is, if it is long
 	// buffers that are used again and again
 	buf, content []byte
+	pieces       int // written since the context was looked at
 }
 
 // parkedDelta is a delta that was stored until its base comes.
@@ -52,9 +54,9 @@ type resolvedEntry struct {
 // longDelta is from where on a delta is stored while it comes.
 const longDelta = 1 << 20
 
-func newResolver(into *segment, base *store, lim Limits) *resolver {
+func newResolver(ctx context.Context, into *segment, base *store, lim Limits) *resolver {
 	return &resolver{
-		into: into, base: base, lim: lim,
+		ctx: ctx, into: into, base: base, lim: lim,
 		byEntry: map[int64][]parkedDelta{}, byID: map[id][]parkedDelta{},
 		object: objectWriter{into: into, sum: sha1cd.New()},
 		buf:    make([]byte, 64<<10),
@@ -65,6 +67,9 @@ func (r *resolver) run(full <-chan *batch, free chan<- *batch) error {
 	for b := range full {
 		for _, p := range b.parts {
 			if err := r.part(p, b.buf[p.from:p.to]); err != nil {
+				if cause := context.Cause(r.ctx); cause != nil {
+					return cause
+				}
 				return packError(p.packEntry, err)
 			}
 		}
@@ -211,17 +216,28 @@ func (r *resolver) build(entry int, base place, delta deltaReader) ([]readyDelta
 	}
 	r.object.begin(base.kind, size)
 	from := io.ReaderAt(base.reader())
-	if base.size <= longDelta { // one read is faster than many
+	// One read is faster than many, but many deltas may need little of a base.
+	if base.size <= longDelta && base.size/8 <= size {
 		r.content = slices.Grow(r.content[:0], int(base.size))[:base.size]
 		if _, err := from.ReadAt(r.content, 0); err != nil {
 			return nil, storageError(err)
 		}
 		from = bytes.NewReader(r.content)
 	}
-	if err := applyDelta(delta, from, base.size, size, r.buf, r.object.write); err != nil {
+	if err := applyDelta(delta, from, base.size, size, r.buf, r.write); err != nil {
 		return nil, err
 	}
 	return r.made(entry)
+}
+
+// write takes a piece of what a delta makes. There may be very many.
+func (r *resolver) write(p []byte) error {
+	if r.pieces++; r.pieces%1024 == 0 {
+		if err := context.Cause(r.ctx); err != nil {
+			return err
+		}
+	}
+	return r.object.write(p)
 }
 
 // made takes note of the object that was written for an entry, and returns the
@@ -250,6 +266,9 @@ func (r *resolver) made(entry int) ([]readyDelta, error) {
 // for the next.
 func (r *resolver) settle(ready []readyDelta, err error) error {
 	for err == nil && len(ready) > 0 {
+		if err := context.Cause(r.ctx); err != nil {
+			return err
+		}
 		next := ready[len(ready)-1]
 		ready = ready[:len(ready)-1]
 		var more []readyDelta

@@ -153,6 +153,13 @@ func (s *segment) finish(err error) {
 	}
 }
 
+// failure is why not all objects came, if that is known.
+func (s *segment) failure() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.err
+}
+
 func (s *segment) wake() {
 	if s.waiting {
 		close(s.grown)

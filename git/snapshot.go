@@ -135,12 +135,16 @@ func (s *Snapshot) ContentID(name string) (string, error) { return s.contentID(n
 
 // LFSFiles returns the files of which the repository holds only a pointer into
 // large file storage, in the order of their paths; those in submodules are not
-// among them.
-func (s *Snapshot) LFSFiles() []LFSFile { return append([]LFSFile(nil), s.tree.pointers...) }
+// among them. For [FetchOptions.Stream] there are none yet.
+func (s *Snapshot) LFSFiles() []LFSFile {
+	s.tree.mu.RLock()
+	defer s.tree.mu.RUnlock()
+	return append([]LFSFile(nil), s.tree.pointers...)
+}
 
 // assemble makes the snapshot of a transfer that is under way, and makes sure
-// that everything is there.
-func (f *fetching) assemble(ctx context.Context, objects *store, found *resolved, bases []base, sparse bool) (*Snapshot, error) {
+// that everything is there. What goes wrong with it ends the transfer.
+func (f *fetching) assemble(ctx context.Context, cancel context.CancelCauseFunc, objects *store, found *resolved, bases []base, sparse bool) (*Snapshot, error) {
 	s, err := newSnapshot(objects, found, f.remote.limits, f.dirs)
 	if err != nil {
 		return nil, err
@@ -151,13 +155,24 @@ func (f *fetching) assemble(ctx context.Context, objects *store, found *resolved
 	}
 	streamed := make(chan error, 1)
 	if f.streamed = f.opts.Stream != nil && !sparse && f.opts.Submodules == nil && !f.opts.LFS; f.streamed {
-		go func() { streamed <- f.opts.Stream(ctx, s) }()
+		go func() {
+			err := f.opts.Stream(ctx, s)
+			if objects.own.failure() != nil {
+				err = nil // why the transfer failed is known better there
+			}
+			if err != nil {
+				cancel(err)
+			}
+			streamed <- err
+		}()
 	} else {
 		close(streamed)
 	}
-	err = s.tree.load(ctx)
-	if failure := <-streamed; err == nil {
-		err = failure
+	if err = s.tree.load(ctx); err != nil {
+		cancel(err)
+	}
+	if <-streamed != nil {
+		err = context.Cause(ctx) // whichever came first
 	}
 	return s, err
 }

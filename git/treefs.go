@@ -144,7 +144,7 @@ func (n node) place() (place, error) {
 	if p, ok := n.tree.large[n.hash]; ok {
 		return p, nil
 	}
-	return n.tree.objects.find(n.hash)
+	return n.tree.place(n.hash)
 }
 
 // target reads a link that may be followed: relative, and not long.

@@ -46,12 +46,12 @@ type gitlink struct {
 // treeOf returns a directory. It waits for it, if it may still come.
 func (s *treeStore) treeOf(hash id) (*tree, error) {
 	s.mu.RLock()
-	t := s.trees[hash]
+	t, known, objects := s.trees[hash], s.known, s.objects
 	s.mu.RUnlock()
 	if t != nil {
 		return t, nil
 	}
-	t, err := s.parse(hash)
+	t, err := parseKnown(hash, known, objects)
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +63,29 @@ func (s *treeStore) treeOf(hash id) (*tree, error) {
 	return s.trees[hash], nil
 }
 
-func (s *treeStore) parse(hash id) (*tree, error) {
-	for _, trees := range s.known {
+// place returns where the content of a file is.
+func (s *treeStore) place(hash id) (place, error) {
+	s.mu.RLock()
+	objects := s.objects
+	s.mu.RUnlock()
+	return objects.find(hash)
+}
+
+// moveTo says that the objects are elsewhere now. Somebody may be reading them.
+func (s *treeStore) moveTo(objects *store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects = objects
+}
+
+// parseKnown parses a directory, unless an earlier snapshot did.
+func parseKnown(hash id, known []map[id]*tree, objects *store) (*tree, error) {
+	for _, trees := range known {
 		if t := trees[hash]; t != nil {
 			return t, nil
 		}
 	}
-	raw, err := s.objects.read(hash, treeObject)
+	raw, err := objects.read(hash, treeObject)
 	if err != nil {
 		return nil, err
 	}
@@ -78,15 +94,17 @@ func (s *treeStore) parse(hash id) (*tree, error) {
 
 // load reads all directories, and makes sure that everything they name is there.
 func (s *treeStore) load(ctx context.Context) error {
-	s.live, s.pointers, s.gitlinks, s.absent = map[*segment]int64{}, nil, nil, nil
-	l := loader{treeStore: s, ctx: ctx}
+	l := loader{treeStore: s, ctx: ctx, live: map[*segment]int64{}}
 	if err := l.directory(s.root.hash, ".", 0); err != nil {
 		return err
 	}
 	if missing := s.dirs.missing(s); missing != "" {
 		return fmt.Errorf("%w: %q; change the list of directories", ErrDirectoryNotFound, clip(missing))
 	}
-	s.known = nil
+	// Somebody may read the tree already, while it arrives.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known, s.live, s.pointers, s.gitlinks, s.absent = nil, l.live, l.pointers, l.gitlinks, l.absent
 	return nil
 }
 
@@ -95,6 +113,11 @@ type loader struct {
 	*treeStore
 	ctx   context.Context //nolint:containedctx // of the one call of load that it is
 	count int
+	// What it finds, until it is known to be all.
+	pointers []LFSFile
+	gitlinks []gitlink
+	live     map[*segment]int64
+	absent   []id
 }
 
 func (l *loader) directory(hash id, dir string, depth int) error {
@@ -199,7 +222,7 @@ func newDirectories(paths []string) (*directories, error) {
 	slices.Sort(d.paths)
 	kept := d.paths[:0]
 	for _, p := range d.paths {
-		if n := len(kept); n == 0 || kept[n-1] != p && !strings.HasPrefix(p, kept[n-1]+"/") {
+		if !(&directories{kept}).holds(p) {
 			kept = append(kept, p)
 		}
 	}
