@@ -183,3 +183,28 @@ func Held(s *Snapshot) (length int64, segments int) {
 	}
 	return length, segments
 }
+
+// PackObjects decodes a pack that may build upon another one, and returns its
+// objects by their ids, with their types in front.
+func PackObjects(ctx context.Context, pack, base []byte, lim Limits) (map[string]string, error) {
+	lim = lim.withDefaults()
+	var known *store
+	if base != nil {
+		from := newSegment("")
+		if err := receivePack(ctx, bytes.NewReader(base), from, nil, lim, func() {}); err != nil {
+			return nil, err
+		}
+		known = &store{ctx: ctx, own: from}
+	}
+	into := newSegment("")
+	err := receivePack(ctx, bytes.NewReader(pack), into, known, lim, func() {})
+	objects := map[string]string{}
+	for hash, r := range into.index {
+		content, e := into.content(r)
+		if e != nil {
+			return nil, e
+		}
+		objects[hash.String()] = r.kind.String() + " " + string(content)
+	}
+	return objects, err
+}

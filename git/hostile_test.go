@@ -86,8 +86,7 @@ type packed struct {
 // pack writes a pack with a correct trailer.
 func pack(count uint32, entries ...packed) []byte {
 	var b bytes.Buffer
-	b.WriteString("PACK")
-	binary.Write(&b, binary.BigEndian, []uint32{2, count})
+	z := zlib.NewWriter(&b)
 	for _, e := range entries {
 		size := e.size
 		if size < 0 {
@@ -100,12 +99,19 @@ func pack(count uint32, entries ...packed) []byte {
 		}
 		b.WriteByte(first)
 		b.Write(e.head)
-		z := zlib.NewWriter(&b)
+		z.Reset(&b)
 		z.Write(e.data)
 		z.Close()
 	}
-	sum := sha1.Sum(b.Bytes())
-	return append(b.Bytes(), sum[:]...)
+	return sealed(count, b.Bytes())
+}
+
+// sealed puts a head and a trailer around the entries of a pack.
+func sealed(count uint32, entries []byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), count)
+	b = append(b, entries...)
+	sum := sha1.Sum(b)
+	return append(b, sum[:]...)
 }
 
 func hashOf(kind string, data []byte) string {
