@@ -190,13 +190,13 @@ func PackObjects(ctx context.Context, pack, base []byte, lim Limits) (map[string
 	lim = lim.withDefaults()
 	var known *store
 	if base != nil {
-		from := newSegment("")
+		from := newSegment(&disk{})
 		if err := receivePack(ctx, bytes.NewReader(base), from, nil, lim, func() {}); err != nil {
 			return nil, err
 		}
 		known = &store{ctx: ctx, own: from}
 	}
-	into := newSegment("")
+	into := newSegment(&disk{})
 	err := receivePack(ctx, bytes.NewReader(pack), into, known, lim, func() {})
 	objects := map[string]string{}
 	for hash, r := range into.index {
