@@ -116,9 +116,11 @@ func TestAttackReferencesOfVersion2(t *testing.T) {
 func TestAttackEndlessReferencesOfVersion2(t *testing.T) {
 	var sent atomic.Int64
 	for name, line := range map[string]func(int) string{
-		"many":       func(i int) string { return pkt(fmt.Sprintf("%s refs/heads/b%d\n", zeros, i)) },
-		"attributes": func(i int) string { return pkt(fmt.Sprintf("%s refs/heads/b%d%s\n", zeros, i, strings.Repeat(" a:b", 1000))) },
-		"unborn":     func(int) string { return pkt("unborn HEAD symref-target:refs/heads/main\n") },
+		"many": func(i int) string { return pkt(fmt.Sprintf("%s refs/heads/b%d\n", zeros, i)) },
+		"attributes": func(i int) string {
+			return pkt(fmt.Sprintf("%s refs/heads/b%d%s\n", zeros, i, strings.Repeat(" a:b", 1000)))
+		},
+		"unborn": func(int) string { return pkt("unborn HEAD symref-target:refs/heads/main\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent.Store(0)
@@ -379,7 +381,7 @@ func TestAttackFloodsOfDeltas(t *testing.T) {
 		// Copies of one byte each: cheap to send, and much to do.
 		delta := append(bytes.Clone(size), 0xc0, 0x84, 0x3d)
 		delta = append(delta, bytes.Repeat([]byte{0x90, 1}, 1_000_000)...)
-		raw := flood(200, func(int) []byte { return self }, func(int) []byte { return delta }, packed{3, -1, nil, large})
+		raw := flood(20, func(int) []byte { return self }, func(int) []byte { return delta }, packed{3, -1, nil, large})
 		ctx, cancel := context.WithCancel(t.Context())
 		timer := time.AfterFunc(100*time.Millisecond, cancel)
 		defer timer.Stop()

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -198,13 +199,77 @@ func PackObjects(ctx context.Context, pack, base []byte, lim Limits) (map[string
 	}
 	into := newSegment(&disk{})
 	err := receivePack(ctx, bytes.NewReader(pack), into, known, lim, func() {})
+	return objectsOf(into), err
+}
+
+// PackObjectsWithGoGit is PackObjects of the compatible engine.
+func PackObjectsWithGoGit(ctx context.Context, pack []byte, lim Limits) (map[string]string, error) {
+	into := newSegment("")
+	err := decodeWithGoGit(ctx, bytes.NewReader(pack), into, lim.withDefaults())
+	return objectsOf(into), err
+}
+
+func objectsOf(s *segment) map[string]string {
 	objects := map[string]string{}
-	for hash, r := range into.index {
-		content, e := into.content(r)
-		if e != nil {
-			return nil, e
+	for hash, r := range s.index {
+		content, err := s.content(r)
+		if err != nil {
+			content = []byte(err.Error())
 		}
 		objects[hash.String()] = r.kind.String() + " " + string(content)
 	}
-	return objects, err
+	return objects
 }
+
+// ApplyDelta applies a delta.
+func ApplyDelta(base, delta []byte) ([]byte, error) {
+	r := bufio.NewReader(bytes.NewReader(delta))
+	baseSize, size, err := deltaSizes(r)
+	if err != nil {
+		return nil, err
+	}
+	if baseSize != int64(len(base)) || size > 1<<20 {
+		return nil, errDelta
+	}
+	var result []byte
+	err = applyDelta(r, bytes.NewReader(base), baseSize, size, make([]byte, 100), func(p []byte) error {
+		result = append(result, p...)
+		return nil
+	})
+	return result, err
+}
+
+// ReadGreeting reads what a server says first.
+func ReadGreeting(data []byte) {
+	_, _ = readGreeting(newPacketReader(bytes.NewReader(data)), Limits{References: 100})
+}
+
+// ReadRefs reads the references of version 2, and returns their names.
+func ReadRefs(data []byte) ([]string, error) {
+	adv, err := readRefs(newPacketReader(bytes.NewReader(data)), nil, Limits{References: 100})
+	if err != nil {
+		return nil, err
+	}
+	return adv.names(""), nil
+}
+
+// ReadAnswer reads an answer of a server in a version of the protocol, and
+// returns the objects in it.
+func ReadAnswer(ctx context.Context, data []byte, version int, lim Limits) (map[string]string, error) {
+	c := &client{session: answered(data), lim: lim.withDefaults(), hello: &greeting{version: version, caps: capabilities{"side-band-64k": "", "shallow": ""}}}
+	into := newSegment("")
+	err := c.receive(ctx, wanted{objects: []id{{1}}, depth: 1}, into, nil, func() {})
+	return objectsOf(into), err
+}
+
+// answered is a session whose answer is there already.
+type answered []byte
+
+func (a answered) advertise(context.Context) (*packetReader, error) {
+	return newPacketReader(bytes.NewReader(a)), nil
+}
+func (a answered) request(ctx context.Context, _ []byte) (*packetReader, error) {
+	return a.advertise(ctx)
+}
+func (answered) stateless() bool { return true }
+func (answered) close(bool)      {}

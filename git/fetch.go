@@ -56,6 +56,11 @@ type fetching struct {
 	dirs   *directories
 	// refused: the server has the commit, perhaps, but gives only what it lists.
 	refused bool
+	// given: what is built upon is what the caller gave, who may not have all.
+	given bool
+	// apart: files are asked for apart, those that are there already not at all.
+	// The server is told of nothing.
+	apart bool
 	// streamed: the caller was shown the snapshot that is returned.
 	streamed bool
 }
@@ -102,6 +107,11 @@ func (r *Remote) lock(ctx context.Context, commit id) (unlock func(), err error)
 func (f *fetching) run(ctx context.Context) (*Snapshot, error) {
 	bases := f.bases(ctx)
 	snapshot, err := f.fetch(ctx, bases, 1)
+	if f.given && doubtful(err) {
+		f.apart = true
+		snapshot, err = f.fetch(ctx, bases, 1)
+		f.apart = false
+	}
 	if bases != nil && doubtful(err) {
 		snapshot, err = f.fetch(ctx, nil, 1)
 	}
@@ -145,10 +155,10 @@ func (f *fetching) fetch(ctx context.Context, bases []base, depth int) (snapshot
 				return err
 			}
 		}
-		if !can.thin {
+		if !can.thin && !f.apart {
 			bases = nil
 		}
-		sparse := f.dirs != nil && can.filter && can.byID
+		sparse := (f.dirs != nil || f.apart) && can.filter && can.byID
 		if sparse {
 			w.filter = "blob:none"
 		}
@@ -171,7 +181,9 @@ func (f *fetching) transfer(ctx context.Context, e engine, w wanted, found *reso
 	objects := &store{ctx: cut, own: newSegment(&f.remote.disk)}
 	var known *store
 	for _, b := range bases {
-		w.have = append(w.have, b.commit)
+		if !f.apart {
+			w.have = append(w.have, b.commit)
+		}
 		objects.rest = appendNew(objects.rest, b.segments...)
 	}
 	if bases != nil {

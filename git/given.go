@@ -11,9 +11,9 @@ import (
 	"github.com/pjbgf/sha1cd"
 )
 
-// given makes a base of the tree that the caller still has. If that fails, there
+// fromGiven makes a base of the tree that the caller still has. If that fails, there
 // is none: what is missing is fetched.
-func (f *fetching) given(ctx context.Context) []base {
+func (f *fetching) fromGiven(ctx context.Context) []base {
 	commit, err := parseID(f.opts.Base.Commit)
 	if err != nil || f.opts.Base.FS == nil {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -39,6 +40,9 @@ func (g *goGit) advertised(ctx context.Context) (*packp.AdvRefs, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := peekFormat(packets); err != nil {
+		return nil, err
+	}
 	// The decoder holds the whole list, so that it is bounded before.
 	most := int64(g.lim.References)*256 + 1<<20
 	limited := &io.LimitedReader{R: packets.r, N: most}
@@ -52,13 +56,21 @@ func (g *goGit) advertised(ctx context.Context) (*packp.AdvRefs, error) {
 	default:
 		return nil, goGitError(err)
 	}
-	if format := refs.Capabilities.Get(capability.ObjectFormat); len(format) > 0 {
-		if err := checkFormat(capabilities{"object-format": format[0]}); err != nil {
-			return nil, err
-		}
-	}
 	g.refs = refs
 	return refs, nil
+}
+
+// peekFormat refuses other hashes, of which the decoder can make nothing. They
+// are behind the first reference.
+func peekFormat(packets *packetReader) error {
+	head, _ := packets.r.Peek(4) // whatever is wrong, the decoder finds it too
+	n, err := strconv.ParseUint(string(head), 16, 16)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	line, _ := packets.r.Peek(int(min(n, maxPacket)))
+	_, caps, _ := bytes.Cut(line, []byte{0})
+	return (&advertisement{}).readCapabilities(string(caps))
 }
 
 // goGitError gives an error of go-git its kind.

@@ -465,6 +465,23 @@ func TestFetchBuildsUponWhatTheCallerHas(t *testing.T) {
 			}
 		})
 	}
+	t.Run("some missing, from a server that can filter", func(t *testing.T) {
+		f.allowFilter()
+		for _, have := range []fs.FS{fewer, changed} {
+			r, m := f.metered(git.Options{})
+			n := received(m, func() {
+				s, err := r.Fetch(t.Context(), git.Revision{Commit: tip}, git.FetchOptions{Base: git.Base{Commit: old, FS: have}})
+				require.NoError(t, err)
+				f.requireSame(t, s)
+			})
+			require.Less(t, n, int64(30_000), "all trees, and two files")
+			before := m.Count()
+			s, err := r.Fetch(t.Context(), git.Revision{Commit: tip}, git.FetchOptions{})
+			require.NoError(t, err)
+			f.requireSame(t, s)
+			require.Zero(t, m.Count().Sub(before).Requests, "it is all there now")
+		}
+	})
 	f.each(func(t *testing.T, r *git.Remote) {
 		s, err := r.Fetch(t.Context(), git.Revision{Commit: tip}, git.FetchOptions{Base: git.Base{Commit: old, FS: os.DirFS(dir)}})
 		require.NoError(t, err)

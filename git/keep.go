@@ -29,7 +29,8 @@ func (f *fetching) bases(ctx context.Context) []base {
 		all = append(all, s.base())
 	}
 	if all == nil {
-		all = f.given(ctx)
+		all = f.fromGiven(ctx)
+		f.given = all != nil
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package git_test
 import (
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -85,4 +86,9 @@ func (f *fixture) requireSame(t *testing.T, s *git.Snapshot) {
 	hash, err := s.TreeHash(".")
 	require.NoError(t, err)
 	require.Equal(t, tree, hash)
+}
+
+func writeFile(t *testing.T, name, content string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(name, []byte(content), 0o644))
 }

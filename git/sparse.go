@@ -22,14 +22,14 @@ func (f *fetching) fetchMissing(ctx context.Context, e engine, s *Snapshot) erro
 		}
 		s.tree.objects.rest = append(s.tree.objects.rest, into)
 	}
-	if len(absent) == 0 {
-		return nil
-	}
-	if err := s.tree.load(ctx); err != nil {
-		return err
+	if len(absent) > 0 {
+		if err := s.tree.load(ctx); err != nil {
+			return err
+		}
 	}
 	if len(s.tree.absent) > 0 {
 		return &missingError{s.tree.absent[0]}
 	}
+	s.tree.partial = f.dirs != nil
 	return nil
 }

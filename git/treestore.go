@@ -210,7 +210,7 @@ func newDirectories(paths []string) (*directories, error) {
 	}
 	d := &directories{}
 	for _, p := range paths {
-		clean := strings.TrimSuffix(strings.TrimPrefix(p, "./"), "/")
+		clean := strings.TrimPrefix(strings.TrimSuffix(p, "/"), "./")
 		if !fs.ValidPath(clean) {
 			return nil, fmt.Errorf("%w: directory %q: give a path inside the repository such as clusters/production", ErrInvalidRef, clip(p))
 		}
