@@ -204,7 +204,7 @@ func PackObjects(ctx context.Context, pack, base []byte, lim Limits) (map[string
 
 // PackObjectsWithGoGit is PackObjects of the compatible engine.
 func PackObjectsWithGoGit(ctx context.Context, pack []byte, lim Limits) (map[string]string, error) {
-	into := newSegment("")
+	into := newSegment(&disk{})
 	err := decodeWithGoGit(ctx, bytes.NewReader(pack), into, lim.withDefaults())
 	return objectsOf(into), err
 }
@@ -257,7 +257,7 @@ func ReadRefs(data []byte) ([]string, error) {
 // returns the objects in it.
 func ReadAnswer(ctx context.Context, data []byte, version int, lim Limits) (map[string]string, error) {
 	c := &client{session: answered(data), lim: lim.withDefaults(), hello: &greeting{version: version, caps: capabilities{"side-band-64k": "", "shallow": ""}}}
-	into := newSegment("")
+	into := newSegment(&disk{})
 	err := c.receive(ctx, wanted{objects: []id{{1}}, depth: 1}, into, nil, func() {})
 	return objectsOf(into), err
 }
