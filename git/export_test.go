@@ -208,3 +208,10 @@ func PackObjects(ctx context.Context, pack, base []byte, lim Limits) (map[string
 	}
 	return objects, err
 }
+
+// Children are how many submodules a Remote has open.
+func Children(r *Remote) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.children)
+}

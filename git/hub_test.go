@@ -78,18 +78,29 @@ func (h *hub) commit(name string, tree fs.FS, links ...string) string {
 	hash, err := r.Tree(tree)
 	require.NoError(h.t, err)
 	if len(links) > 0 {
-		var lines strings.Builder
-		for i := 0; i < len(links); i += 2 {
-			fmt.Fprintf(&lines, "160000 %s\t%s\n", links[i+1], links[i])
-		}
-		h.git(r, "", "read-tree", hash)
-		h.git(r, lines.String(), "update-index", "--index-info")
-		hash = h.git(r, "", "write-tree")
+		hash = h.link(r, hash, links)
 	}
-	commit, err := r.CommitTree(hash, nil, gitserver.CommitOptions{Message: "m"})
+	return h.commitTree(r, hash)
+}
+
+func (h *hub) commitTree(r *gitserver.Repo, tree string) string {
+	h.t.Helper()
+	commit, err := r.CommitTree(tree, nil, gitserver.CommitOptions{Message: "m"})
 	require.NoError(h.t, err)
 	require.NoError(h.t, r.SetRef(h.t.Context(), "refs/heads/main", commit))
 	return commit
+}
+
+// link adds submodules to a tree.
+func (h *hub) link(r *gitserver.Repo, tree string, links []string) string {
+	h.t.Helper()
+	var lines strings.Builder
+	for i := 0; i < len(links); i += 2 {
+		fmt.Fprintf(&lines, "160000 %s\t%s\n", links[i+1], links[i])
+	}
+	h.git(r, "", "read-tree", tree)
+	h.git(r, lines.String(), "update-index", "--index-info")
+	return h.git(r, "", "write-tree")
 }
 
 func (h *hub) git(r *gitserver.Repo, stdin string, args ...string) string {
