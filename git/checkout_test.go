@@ -233,7 +233,9 @@ func (e endlessFile) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (e endlessFile) WriteTo(io.Writer) (int64, error) { return 0, errors.New("the copy was taken over") }
+func (e endlessFile) WriteTo(io.Writer) (int64, error) {
+	return 0, errors.New("the copy was taken over")
+}
 
 type endlessFS struct {
 	fstest.MapFS

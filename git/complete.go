@@ -2,26 +2,46 @@ package git
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
 	"sync"
 )
 
 // nesting is where a fetch is among submodules of submodules.
 type nesting struct {
 	depth int
-	count *int // of submodules so far, in the whole fetch
+	whole *submoduleCount // nil: this is no submodule
+}
+
+// submoduleCount is of a whole fetch, with the limits of the repository that all
+// of them are in.
+type submoduleCount struct {
+	submodules, most, deepest int
+}
+
+// deeper goes one step down, to a number of submodules.
+func (n nesting) deeper(lim Limits, number int) (nesting, error) {
+	if n.whole == nil {
+		n.whole = &submoduleCount{most: lim.Submodules, deepest: lim.SubmoduleDepth}
+	}
+	if n.depth++; n.depth > n.whole.deepest {
+		return n, &LimitError{"SubmoduleDepth", int64(n.whole.deepest)}
+	}
+	if n.whole.submodules += number; n.whole.submodules > n.whole.most {
+		return n, &LimitError{"Submodules", int64(n.whole.most)}
+	}
+	return n, nil
 }
 
 // complete adds to a snapshot what is not in its repository: large files and
 // submodules. The snapshot that is kept stays as it is.
 func (f *fetching) complete(ctx context.Context, s *Snapshot) (*Snapshot, error) {
-	whole := s.clone()
+	whole := s
+	if f.opts.LFS && len(s.tree.pointers) > 0 || f.opts.Submodules != nil && len(s.tree.gitlinks) > 0 {
+		whole = s.clone()
+	}
 	err := f.addLargeFiles(ctx, whole)
 	if err == nil {
 		err = f.addSubmodules(ctx, whole)
@@ -55,7 +75,8 @@ func (f *fetching) addLargeFiles(ctx context.Context, s *Snapshot) error {
 	held := r.heldLarge()
 	var absent []LFSFile
 	for _, file := range s.tree.pointers {
-		if _, ok := held[file.OID]; !ok {
+		// One that cannot be had as its pointer says is refused where it is asked for.
+		if p, ok := held[file.OID]; !ok || p.size != file.Size || file.Extended {
 			absent = append(absent, file)
 		}
 	}
@@ -187,22 +208,18 @@ func (f *fetching) addSubmodules(ctx context.Context, s *Snapshot) error {
 	if f.opts.Submodules == nil || len(s.tree.gitlinks) == 0 {
 		return nil
 	}
-	at := f.opts.nesting
-	if at.count == nil {
-		at.count = new(int)
-	}
-	if at.depth++; at.depth > f.remote.limits.SubmoduleDepth {
-		return &LimitError{"SubmoduleDepth", int64(f.remote.limits.SubmoduleDepth)}
+	at, err := f.opts.nesting.deeper(f.remote.limits, len(s.tree.gitlinks))
+	if err != nil {
+		return err
 	}
 	modules, err := s.gitmodules()
 	if err != nil {
 		return err
 	}
+	used := map[string]bool{}
+	defer f.remote.forget(used)
 	for _, link := range s.tree.gitlinks {
-		if *at.count++; *at.count > f.remote.limits.Submodules {
-			return &LimitError{"Submodules", int64(f.remote.limits.Submodules)}
-		}
-		below, err := f.submodule(ctx, modules[link.path], link.commit, at)
+		below, err := f.submodule(ctx, modules[link.path], link.commit, at, used)
 		if err != nil {
 			return fmt.Errorf("submodule %q: %w", clip(link.path), err)
 		}
@@ -244,8 +261,8 @@ func (s *Snapshot) gitmodules() (map[string]submodule, error) {
 	return byPath, nil
 }
 
-// submodule fetches one submodule, and its own.
-func (f *fetching) submodule(ctx context.Context, m submodule, commit id, at nesting) (*Snapshot, error) {
+// submodule fetches one submodule, and its own, and notes its address.
+func (f *fetching) submodule(ctx context.Context, m submodule, commit id, at nesting, used map[string]bool) (*Snapshot, error) {
 	if m.URL == "" {
 		return nil, fmt.Errorf("%w: .gitmodules says no URL for it", ErrMalformed)
 	}
@@ -253,6 +270,7 @@ func (f *fetching) submodule(ctx context.Context, m submodule, commit id, at nes
 	if err != nil {
 		return nil, err
 	}
+	used[address] = true
 	child, err := f.remote.submodule(ctx, f.opts.Submodules, address)
 	if err != nil {
 		return nil, err
@@ -260,46 +278,4 @@ func (f *fetching) submodule(ctx context.Context, m submodule, commit id, at nes
 	return child.Fetch(ctx, Revision{Commit: commit.String()}, FetchOptions{
 		Submodules: f.opts.Submodules, LFS: f.opts.LFS, nesting: at,
 	})
-}
-
-// submodule opens the repository of a submodule, which has what it had the last
-// time.
-func (r *Remote) submodule(ctx context.Context, how *Submodules, address string) (*Remote, error) {
-	r.mu.Lock()
-	child := r.children[address]
-	r.mu.Unlock()
-	if child != nil && how.Options == nil {
-		return child, nil
-	}
-	opts, err := submoduleOptions(ctx, r.url, r.opts, how, address)
-	if err != nil {
-		return nil, err
-	}
-	if r.disk.dir != "" {
-		sum := sha256.Sum256([]byte(address))
-		opts.Dir = filepath.Join(r.disk.dir, "submodule-"+hex.EncodeToString(sum[:8]))
-	}
-	opened, err := Open(address, opts)
-	if err != nil {
-		return nil, err
-	}
-	if child != nil {
-		opened.inherit(child)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		opened.transport.close()
-		return nil, ErrClosed
-	}
-	r.children[address] = opened
-	return opened, nil
-}
-
-// inherit takes over what another Remote of the same repository has.
-func (r *Remote) inherit(from *Remote) {
-	from.mu.Lock()
-	defer from.mu.Unlock()
-	r.kept, r.large, r.children = from.kept, from.large, from.children
-	from.transport.close()
 }

@@ -141,12 +141,11 @@ func (d *disk) load(ctx context.Context, name string, lim Limits) (*segment, err
 	}
 	s := newSegment(d)
 	s.file, s.name = file, name
-	if err := s.readIndex(lim); err == nil {
+	if err = s.readIndex(lim); err == nil {
 		err = s.check(ctx)
 	}
 	if err != nil {
-		file.Close()
-		return nil, err
+		return nil, errors.Join(err, file.Close())
 	}
 	s.finish(nil)
 	return s, nil

@@ -225,11 +225,14 @@ func (r *Remote) wrap(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	// Whatever a connection said when it was cut: this is why it was cut.
+	var below *RemoteError // of a submodule, which says why already
 	var limit *LimitError
-	if cause := context.Cause(ctx); errors.As(err, &limit) {
+	// Whatever a connection said when it was cut: this is why it was cut.
+	switch cause := context.Cause(ctx); {
+	case errors.As(err, &below):
+	case errors.As(err, &limit):
 		err = limit
-	} else if cause != nil {
+	case cause != nil:
 		err = cause
 	}
 	return &RemoteError{Op: op, URL: r.shown, Err: r.secrets.clean(err)}

@@ -273,3 +273,10 @@ func (a answered) request(ctx context.Context, _ []byte) (*packetReader, error) 
 }
 func (answered) stateless() bool { return true }
 func (answered) close(bool)      {}
+
+// Children are how many submodules a Remote has open.
+func Children(r *Remote) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.children)
+}

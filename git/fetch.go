@@ -25,6 +25,8 @@ import (
 // look for it there ([Snapshot.Walked] says so); [ErrCommitUnavailable] if it is
 // not found.
 func (r *Remote) Fetch(ctx context.Context, rev Revision, opts FetchOptions) (*Snapshot, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.limits.Time, &LimitError{"Time", int64(r.limits.Time)})
+	defer cancel()
 	f, err := r.newFetching(rev, opts)
 	if err != nil {
 		return nil, r.wrap(ctx, "fetch", err)

@@ -70,12 +70,12 @@ func TestFetchAfterTheBranchMoved(t *testing.T) {
 	f.commit("main", files("a", "2"), nil)
 
 	t.Run("http gives what a reference leads to", func(t *testing.T) {
-		s, err := remotes["http"].Fetch(t.Context(), revs["http"], git.FetchOptions{})
+		s, err := remotes["http auto"].Fetch(t.Context(), revs["http auto"], git.FetchOptions{})
 		require.NoError(t, err)
 		require.Equal(t, old, s.Commit().Hash)
 	})
 	t.Run("and so does ssh", func(t *testing.T) {
-		s, err := remotes["ssh"].Fetch(t.Context(), revs["ssh"], git.FetchOptions{})
+		s, err := remotes["ssh auto"].Fetch(t.Context(), revs["ssh auto"], git.FetchOptions{})
 		require.NoError(t, err)
 		require.Equal(t, old, s.Commit().Hash)
 	})
@@ -138,7 +138,7 @@ func TestFetchDeltasAndNoHistory(t *testing.T) {
 
 	var m meter.Meter
 	r := open(t, f.http.URL+"/repo.git", git.Options{WrapTransport: m.Wrap})
-	for name, r := range map[string]*git.Remote{"http": r, "ssh": f.remotes()["ssh"]} {
+	for name, r := range map[string]*git.Remote{"http": r, "ssh": f.remotes()["ssh auto"]} {
 		s := snapshot(t, r, git.Ref{})
 		for path, want := range tree {
 			content, err := fs.ReadFile(s, path)

@@ -83,9 +83,9 @@ func (f *fixture) remotes() map[string]*git.Remote { return f.remotesOf("repo.gi
 func (f *fixture) remotesOf(name string) map[string]*git.Remote {
 	f.t.Helper()
 	ways := map[string]*git.Remote{}
-	for engine, e := range map[string]git.Engine{"": git.EngineAuto, " go-git": git.EngineCompatible} {
-		ways["http"+engine] = open(f.t, f.http.URL+"/"+name, git.Options{Engine: e})
-		ways["ssh"+engine] = open(f.t, f.ssh.URL+"/"+name, git.Options{Engine: e, Auth: f.sshAuthOf(f.ssh)})
+	for engine, e := range map[string]git.Engine{"auto": git.EngineAuto, "go-git": git.EngineCompatible} {
+		ways["http "+engine] = open(f.t, f.http.URL+"/"+name, git.Options{Engine: e})
+		ways["ssh "+engine] = open(f.t, f.ssh.URL+"/"+name, git.Options{Engine: e, Auth: f.sshAuthOf(f.ssh)})
 	}
 	ways["http v0"] = open(f.t, f.http0.URL+"/"+name, git.Options{Engine: git.EngineFast})
 	ways["ssh v0"] = open(f.t, f.ssh0.URL+"/"+name, git.Options{Engine: git.EngineFast, Auth: f.sshAuthOf(f.ssh0)})

@@ -26,7 +26,7 @@ import (
 // GitHubApp reads a repository as an installation of a GitHub App. Its tokens
 // are valid for an hour, may read the contents of this one repository and
 // nothing else, and are kept by the [Remote] until they expire.
-type GitHubApp struct {
+type GitHubApp struct { //nolint:revive // its name is GitHub, and does not repeat the package's
 	// AppID is the client ID or the number of the app.
 	AppID string
 	// InstallationID is the number of the installation. Instead of it,
@@ -237,7 +237,7 @@ func (i *installation) ask(ctx context.Context, method, path, jwt string, body [
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := i.send(req)
+	resp, err := i.send(req) //nolint:bodyclose // discard closes it
 	if err != nil {
 		return fmt.Errorf("asking the GitHub API: %w", err)
 	}

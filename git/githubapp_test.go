@@ -458,7 +458,7 @@ func TestTokens(t *testing.T) {
 		calls.Store(0)
 		return open(t, server.URL+"/repo.git", git.Options{Auth: git.Auth{Token: source}, InsecureCredentials: true})
 	}
-	source := func(context.Context) (git.Token, error) {
+	source := func(context.Context) (git.Token, error) { //nolint:unparam // as Auth.Token is
 		calls.Add(1)
 		token := git.Token{Bearer: valid.Load().(string)}
 		if lives > 0 {

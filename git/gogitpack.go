@@ -132,7 +132,7 @@ var _ storer.EncodedObjectStorer = (*packStore)(nil)
 // SetEncodedObject stores an object under the hash of its content, whatever the
 // decoder thinks that it is.
 func (s *packStore) SetEncodedObject(o plumbing.EncodedObject) (plumbing.Hash, error) {
-	kind := objectKind(o.Type()) // both have the numbers of a pack
+	kind := objectKind(o.Type()) //nolint:gosec // both have the numbers of a pack
 	if kind < commitObject || kind > tagObject {
 		return plumbing.ZeroHash, plumbing.ErrInvalidType
 	}
@@ -183,7 +183,7 @@ type storedObject struct {
 }
 
 func (o *storedObject) Hash() plumbing.Hash       { return o.hash }
-func (o *storedObject) Type() plumbing.ObjectType { return plumbing.ObjectType(o.place.kind) }
+func (o *storedObject) Type() plumbing.ObjectType { return plumbing.ObjectType(o.place.kind) } //nolint:gosec // as above
 func (o *storedObject) Size() int64               { return o.place.size }
 func (o *storedObject) Reader() (io.ReadCloser, error) {
 	return io.NopCloser(o.place.reader()), nil

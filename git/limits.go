@@ -29,10 +29,12 @@ type Limits struct {
 	PathLength int
 	// Depth is how deep a tree may be, in directories. Default: 128.
 	Depth int
-	// Submodules is how many submodules a fetch may bring. Default: 100.
+	// Submodules is how many submodules a fetch may bring, those of submodules
+	// included. Each has the limits that it is opened with to itself, but for
+	// Submodules, SubmoduleDepth and Time, of which those of the repository hold
+	// for the whole fetch. Default: 100.
 	Submodules int
-	// SubmoduleDepth is how deep submodules of submodules are followed. Default:
-	// 4.
+	// SubmoduleDepth is how deep submodules of submodules may be. Default: 4.
 	SubmoduleDepth int
 	// History is how many commits deep the history of branches and tags is
 	// searched for a commit that the server does not give by its hash. Default:

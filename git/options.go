@@ -12,14 +12,16 @@ type FetchOptions struct {
 	// Dirs, if there are any, are the directories that are wanted, by their
 	// paths in the repository; the rest of the tree is left out of the
 	// [Snapshot], and is not transferred from servers that can filter. One that
-	// does not exist is an error.
+	// does not exist is an error. Of submodules only those in them are fetched;
+	// a directory inside of a submodule is not one of this repository.
 	Dirs []string
 	// Submodules, if not nil, are fetched too, and are directories of the
 	// Snapshot like any other.
 	Submodules *Submodules
 	// LFS puts files in the place of pointers to Git's large file storage. It
 	// is asked for them where the repository has them; [Snapshot.LFSFiles]
-	// lists the pointers with and without it.
+	// lists the pointers with and without it. A Remote keeps the files for later
+	// fetches, but not for the time after a restart.
 	LFS bool
 	// Base is a tree that the caller still has. What of it is in the revision
 	// too is not transferred again.

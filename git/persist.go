@@ -149,7 +149,7 @@ func (d *disk) readState() (keptState, error) {
 	if err != nil {
 		return keptState{}, err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // it was only read
 	var state keptState
 	err = json.NewDecoder(io.LimitReader(file, largestState)).Decode(&state)
 	return state, err

@@ -153,6 +153,7 @@ func TestDamagedDirectory(t *testing.T) {
 			require.NoError(t, os.WriteFile(file, data, 0o600))
 		},
 		"flipped at the beginning": func(t *testing.T, file string) { flip(t, file, 10) },
+		"flipped in a file":        func(t *testing.T, file string) { flip(t, file, 3<<20) },
 		"flipped at the end":       func(t *testing.T, file string) { flip(t, file, -10) },
 		"flipped before the end":   func(t *testing.T, file string) { flip(t, file, -120) },
 	}
@@ -197,6 +198,7 @@ func flip(t *testing.T, file string, at int) {
 	if at < 0 {
 		at = max(0, at+len(data))
 	}
+	at = min(at, len(data)-1)
 	data[at] ^= 0x40
 	require.NoError(t, os.WriteFile(file, data, 0o600))
 }

@@ -22,6 +22,8 @@ type Remote struct {
 	url  *url.URL
 	opts Options
 	disk disk
+	// asked: of a submodule, opened as [Submodules] said.
+	asked bool
 
 	persisting sync.Mutex // held while Dir is read or written
 	restored   bool

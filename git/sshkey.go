@@ -29,7 +29,7 @@ func (a Auth) signer() (ssh.Signer, error) {
 		return refuse("the SSH key cannot be decrypted with this passphrase, or is not a private key in PEM")
 	case err != nil:
 		return refuse("the SSH key is not a private key in PEM")
-	case signer.PublicKey().Type() == ssh.InsecureKeyAlgoDSA:
+	case signer.PublicKey().Type() == ssh.InsecureKeyAlgoDSA: //nolint:staticcheck // to refuse it
 		return refuse("DSA keys are no longer accepted by servers; make an Ed25519 key")
 	}
 	if len(a.SSHCertificate) == 0 {

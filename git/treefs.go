@@ -139,9 +139,10 @@ func (n node) inside() (in *treeStore, rel string, t *tree, err error) {
 	return in, rel, t, err
 }
 
-// place returns where the content of a file is.
+// place returns where the content of a file is. A link is one also if it has
+// the text of a pointer.
 func (n node) place() (place, error) {
-	if p, ok := n.tree.large[n.hash]; ok {
+	if p, ok := n.tree.large[n.hash]; ok && n.mode.IsRegular() {
 		return p, nil
 	}
 	return n.tree.place(n.hash)

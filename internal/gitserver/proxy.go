@@ -73,7 +73,7 @@ func (p *Proxy) Close() error {
 		conn.Close()
 	}
 	p.mu.Unlock()
-	p.web.Close()
+	err = errors.Join(err, p.web.Close())
 	p.running.Wait()
 	return err
 }
