@@ -95,8 +95,8 @@
 //   - Fetch: 1; none if everything is held. With [FetchOptions.Dirs] it is 2 on
 //     servers that can filter. A named revision that this Remote has not resolved
 //     takes 1 more, and so does the first operation of a Remote.
-//   - Large files: 1 for each 100, and 1 for each file. Submodules: those of a
-//     Fetch of a commit, each.
+//   - Large files: 1 for each 100, and 1 for each file that is not held. Each
+//     submodule: as a Fetch of its own.
 //   - Behind a redirect each operation takes 1 more, to find the way.
 //
 // Over SSH each operation is a connection of its own.
@@ -148,8 +148,9 @@
 // They can make this process talk to hosts of their choice, without credentials:
 // a server by a redirect or by where it says that large files are, and who can
 // write to the repository by .gitmodules, if [FetchOptions.Submodules] are asked
-// for. What comes back is never shown to them. Where that matters, have
-// [Options.Proxy] decide, and [Submodules.Options].
+// for. What comes back is used only if it has the hash that was asked for; an
+// error may quote a line of it. Where that matters, have [Options.Proxy] decide,
+// and [Submodules.Options].
 //
 // Submodules at the scheme, host and port of the repository are read with its
 // credentials: who can write to the repository can have this process read, into
