@@ -13,12 +13,13 @@ import (
 // no closing: what it holds is freed when it is not used any more.
 //
 // Files have the mode 0644, or 0755 if they are executable; all have the time of
-// the commit. A link is followed inside the tree only, also from a directory
-// that [Snapshot.Sub] returned; one that leads out of it, or in circles, is
-// [ErrLink]. A submodule is an empty directory, and a file in large file storage
-// is its pointer, unless [FetchOptions] asked for them. A link in a submodule may
-// lead to anywhere in the Snapshot. What Git attributes would make of a file on
-// checkout is not done: it is what the repository holds.
+// the commit, those of a submodule that of its commit. A link is followed inside
+// the tree only, also from a directory that [Snapshot.Sub] returned; one that
+// leads out of it, or in circles, is [ErrLink]. A link in a submodule may lead to
+// anywhere in the Snapshot. A submodule is an empty directory, and a file in large
+// file storage is its pointer, unless [FetchOptions] asked for them. What Git
+// attributes would make of a file on checkout is not done: it is what the
+// repository holds.
 type Snapshot struct {
 	treeFS
 
