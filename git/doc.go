@@ -106,9 +106,10 @@
 //
 // Memory: a transfer reads about 4 MiB ahead of what it stores. What it stores is
 // in memory up to 4 MiB, else in a file. For each object and each entry of a
-// directory about 100 bytes stay in memory as long as the Snapshot or the Remote
-// that keeps it. A file is in memory as a whole only in [fs.ReadFile]. The file on
-// disk is as large as the objects, inflated; it goes with what it is of.
+// directory about 100 bytes stay in memory as long as the Snapshot, or the Remote
+// that keeps it. The content of a file is in memory as a whole only when
+// [Snapshot.ReadFile] returns it. What is on disk is as large as the objects,
+// inflated, and is given back when they are not used any more.
 //
 // # Engines
 //
@@ -154,11 +155,11 @@
 //
 // Submodules at the scheme, host and port of the repository are read with its
 // credentials: who can write to the repository can have this process read, into
-// the Snapshot, everything that they can read there. [Submodules.Options] chooses
-// otherwise.
+// the Snapshot, everything that these credentials can read there.
+// [Submodules.Options] chooses otherwise.
 //
-// A server for large files may name any https address for each of them. The
-// credentials go to the origin of the repository only; elsewhere go the headers
+// A server for large files may name any https address for each of them, and http
+// if the repository is at one. The credentials go to the origin of the repository only; elsewhere go the headers
 // that the server itself gave for it. The content must have the SHA-256 that the
 // pointer names.
 //
