@@ -14,12 +14,13 @@
 // # From a reference to a tree
 //
 // Package git resolves a branch, tag, SemVer range or commit by one request, fetches
-// it without a checkout, and verifies OpenPGP and SSH signatures over the raw
-// objects. What it returns is a file system.
+// what of it is new without a checkout, and verifies OpenPGP and SSH signatures over
+// the raw objects. What it returns is a file system.
 //
 //	remote, err := git.Open("https://example.com/shop.git", git.Options{})
 //	rev, err := remote.Resolve(ctx, git.Ref{SemVer: ">=1.0.0 <2.0.0"})
 //	snap, err := remote.Fetch(ctx, rev, git.FetchOptions{})
+//	keys, err := git.ParseKeys(maintainers)
 //	who, err := snap.Verify(keys, git.ModeTagAndHead)
 //
 // Package artifact packs a tree into an archive that is the same to the last bit on

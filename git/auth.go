@@ -16,6 +16,8 @@ import (
 // nowhere else, also not on a redirect. A client certificate, which is
 // [Options.ClientCert], goes with any of them or alone.
 type Auth struct {
+	// Username and Password for HTTP. Over SSH Username is who logs in, if the
+	// URL names nobody; if neither does it is git.
 	Username, Password string
 	BearerToken        string
 
@@ -29,10 +31,11 @@ type Auth struct {
 	// GitHubApp, if not nil, reads as an installation of a GitHub App.
 	GitHubApp *GitHubApp
 
-	// SSHKey is a private key in PEM, in any format that OpenSSH reads: Ed25519,
-	// ECDSA or RSA. Keys in hardware and DSA keys cannot be used. The key is at
-	// most 16 KiB, and an encrypted one has at most 2048 rounds of its key
-	// derivation function (ssh-keygen -a, which makes 16 or 24 if not told).
+	// SSHKey is a private key in PEM: Ed25519, ECDSA or RSA, in OpenSSH's format,
+	// PKCS #8 (not encrypted), PKCS #1 or SEC 1. Keys in hardware and DSA keys
+	// cannot be used. The key is at most 16 KiB, and an encrypted one has at most
+	// 2048 rounds of its key derivation function (ssh-keygen -a, which makes 16
+	// or 24 if not told).
 	SSHKey []byte
 	// SSHPassphrase decrypts SSHKey if it is encrypted.
 	SSHPassphrase []byte

@@ -43,7 +43,7 @@ var (
 	// server.
 	ErrProxy error = &kind{"no connection through the proxy", false}
 	// ErrHostKey: the SSH server's key is not the one that is known
-	// (see [HostKeyError]).
+	// (see [HostKeyError]; terminal).
 	ErrHostKey error = &kind{"host key not trusted", true}
 	// ErrRepositoryNotFound: there is no such repository, or it is hidden from
 	// these credentials.
@@ -65,7 +65,7 @@ var (
 	// ErrCommitUnavailable: the server does not give this commit.
 	ErrCommitUnavailable error = &kind{"commit not available", false}
 	// ErrLFS: the server does not give a file that is in large file storage
-	// (see [LFSError]).
+	// (see [LFSError]), or has no such storage.
 	ErrLFS error = &kind{"large file not available", false}
 
 	// ErrStorage: objects cannot be kept on disk, or what was kept cannot be read.

@@ -9,21 +9,25 @@ import (
 // Limits bound what a server or a repository can make this process spend. A
 // field that is zero or less means its default, but for those that say
 // otherwise.
+//
+// An operation is one Resolve or one transfer. A Fetch is one transfer, and one
+// more for each that it takes to fetch anew what was doubtful, to search the
+// history step by step, to bring large files, and for each submodule.
 type Limits struct {
 	// Bytes is how much one operation receives. Default: 512 MiB.
 	Bytes int64
 	// References is how many references a server may list. It bounds their
 	// bytes too, at 256 for each and 1 MiB. Default: 250,000.
 	References int
-	// Objects is how many objects a fetch may bring. Default: 1,000,000.
+	// Objects is how many objects a transfer may bring. Default: 1,000,000.
 	Objects int
 	// ObjectSize is how large one object may be, in bytes. Default: 256 MiB.
 	ObjectSize int64
-	// Inflated is how large all objects of a fetch may be together, in bytes.
-	// Default: 1 GiB.
+	// Inflated is how large all objects of a transfer may be together, in bytes,
+	// which bounds what it writes to a disk. Default: 1 GiB.
 	Inflated int64
-	// Files is how many entries a tree may have, directories included.
-	// Default: 500,000.
+	// Files is how many entries a tree may have, directories included, those of
+	// submodules apart. Default: 500,000.
 	Files int
 	// PathLength is how long a path in a tree may be, in bytes. Default: 4096.
 	PathLength int
@@ -36,13 +40,15 @@ type Limits struct {
 	Submodules int
 	// SubmoduleDepth is how deep submodules of submodules may be. Default: 4.
 	SubmoduleDepth int
-	// History is how many commits deep the history of branches and tags is
-	// searched for a commit that the server does not give by its hash. Default:
-	// 1,000. Less than zero: it is not searched.
+	// History is how many commits deep the history of branches and tags, of at
+	// most 2,000 of them, is searched for a commit that the server does not give
+	// by its hash. Default: 1,000. Less than zero: it is not searched.
 	History int
-	// Kept is how large all files of the commits may be together that a Remote
-	// keeps, in bytes, so that later fetches bring only what is new. Default: 1
-	// GiB. Less than zero: nothing is kept.
+	// Kept is how large all objects of the commits may be together that a Remote
+	// keeps, in bytes, so that later fetches bring only what is new. They are
+	// those of the last 8 commits at most. Files from large file storage may be
+	// as large again, and so may each submodule. Default: 1 GiB. Less than zero:
+	// nothing is kept.
 	Kept int64
 	// Time is how long one operation may take. Default: 5 minutes.
 	Time time.Duration

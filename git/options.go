@@ -12,25 +12,32 @@ type FetchOptions struct {
 	// Dirs, if there are any, are the directories that are wanted, by their
 	// paths in the repository; the rest of the tree is left out of the
 	// [Snapshot], and is not transferred from servers that can filter. One that
-	// does not exist is an error. Of submodules only those in them are fetched;
-	// a directory inside of a submodule is not one of this repository.
+	// does not exist is [ErrDirectoryNotFound], also if it is inside of a
+	// submodule: those are fetched whole, if they are in one of Dirs. At most
+	// 1,000.
 	Dirs []string
 	// Submodules, if not nil, are fetched too, and are directories of the
 	// Snapshot like any other.
 	Submodules *Submodules
-	// LFS puts files in the place of pointers to Git's large file storage. It
-	// is asked for them where the repository has them; [Snapshot.LFSFiles]
-	// lists the pointers with and without it. A Remote keeps the files for later
-	// fetches, but not for the time after a restart.
+	// LFS puts files in the place of pointers to Git's large file storage, also
+	// in submodules. The server of the repository is asked for them, whatever
+	// .lfsconfig says: over HTTP at info/lfs below its URL, over SSH where its
+	// command git-lfs-authenticate says. A file that it does not give is an
+	// [LFSError]. [Snapshot.LFSFiles] lists the pointers with and without it. A
+	// Remote keeps the files for later fetches, but not for the time after a
+	// restart.
 	LFS bool
 	// Base is a tree that the caller still has. What of it is in the revision
-	// too is not transferred again.
+	// too is not transferred again. It is read only if the Remote keeps nothing
+	// itself, in memory or in [Options.Dir].
 	Base Base
 	// Stream, if not nil, is called with the Snapshot while its files still
 	// arrive: reading one waits for it. What Stream makes of them must not be
 	// published before Fetch has returned without an error, for until then
 	// the transfer is not proven whole. After an error Fetch may fetch anew and
-	// call Stream once more. Its error ends the fetch.
+	// call Stream once more. Its error ends the fetch. With LFS or Submodules,
+	// with Dirs on a server that can filter, and for what is held, it is called
+	// when everything is there.
 	Stream func(ctx context.Context, s *Snapshot) error
 
 	nesting nesting // of a submodule
@@ -41,15 +48,16 @@ type FetchOptions struct {
 type Base struct {
 	// Commit is the hash of the commit.
 	Commit string
-	// FS are its files. Some may be missing, and some may be different: they are
-	// known by their content, which is hashed, unless FS has the method
-	// ContentID of [Snapshot].
+	// FS are its files. Some may be missing, and some may be different: all are
+	// read, and known by the hash of their content. If that leaves something
+	// out that the server counts on, all is fetched anew.
 	FS fs.FS
 }
 
 // Submodules say how the submodules of a repository, and their own, are fetched:
 // from where .gitmodules says, over https or ssh, or over http if the repository
-// is. [Limits] bound how many there may be.
+// is. [Limits] bound how many there may be in all; what else they bound counts
+// for each of them. With [FetchOptions.Dirs] it is those inside the directories.
 type Submodules struct {
 	// Options, if not nil, returns how to open the submodule at a URL, which is
 	// absolute. An error ends the fetch. If Options is nil, submodules at the

@@ -27,13 +27,15 @@ type Ref struct {
 	// those commits alone. Where the server cannot give them alone, and of
 	// commits of the same second, it is the last name in byte order.
 	SemVer string
-	// Name is a reference in full: refs/pull/42/head. With ^{} at its end it is
-	// the commit that a tag leads to, without the tag.
+	// Name is a reference in full: refs/pull/42/head, or HEAD. With ^{} at its
+	// end it is the commit that a tag leads to, without the tag.
 	Name string
 	// Commit is the hash of a commit, 40 hexadecimal digits in lower case, or
 	// the first 7 or more of them, if only one commit that a reference leads to
-	// begins with them. That a server gives it does not prove that it is, or ever was, on
-	// a branch of this repository: forges share objects between forks.
+	// now begins with them; for these all references are listed. Only the whole
+	// hash pins a commit: others with the same first digits are easily made.
+	// That a server gives it does not prove that it is, or ever was, on a branch
+	// of this repository: forges share objects between forks.
 	Commit string
 }
 

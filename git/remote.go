@@ -57,13 +57,17 @@ type Options struct {
 	// Limits bound what the server can make this process spend.
 	Limits Limits
 	// Dir, if not empty, is a directory, for this Remote alone, where objects are
-	// kept for the time after a restart. It is made if it is not there. Without
-	// it they are in memory, and in a file without a name in the system's
-	// directory for temporary files when they are larger than a few megabytes.
+	// kept for the time after a restart, submodules included, but not files from
+	// large file storage. It is made, for its owner only, if it is not there.
+	// What is damaged in it is fetched anew, but who can write to it must be
+	// trusted. Without it objects are in memory, and when they are larger than
+	// 4 MiB together in a file in the system's directory for temporary files,
+	// without a name where the system allows that.
 	Dir string
 	// WrapTransport is given the HTTP transport and returns the one to use, to
 	// count, trace or record. It sees the Authorization header, and the requests
-	// to the API of a GitHubApp. It is not used for SSH.
+	// to the API of a GitHubApp and for large files, those of a repository at an
+	// ssh URL too. SSH itself does not go through it.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 	// Engine that does the work. The zero value chooses by itself.
 	Engine Engine

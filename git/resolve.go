@@ -7,8 +7,9 @@ import (
 )
 
 // Resolve asks the server which commit a reference means now. It lists the
-// references that may be meant and moves no objects; for a whole hash in
-// [Ref.Commit] there is nothing to ask, and no request is made.
+// references that may be meant and moves no objects, but for a few commits where
+// [Ref.SemVer] needs them; for a whole hash in [Ref.Commit] there is nothing to
+// ask, and no request is made.
 //
 // Beside what a connection can suffer, errors are [ErrInvalidRef],
 // [ErrEmptyRepository], [ErrReferenceNotFound] and [ErrNoMatch], the last two

@@ -13,11 +13,13 @@ import (
 // no closing: what it holds is freed when it is not used any more.
 //
 // Files have the mode 0644, or 0755 if they are executable; all have the time of
-// the commit. A link is followed inside the tree only, also from a directory
-// that [Snapshot.Sub] returned; one that leads out of it, or in circles, is
-// [ErrLink]. A submodule is an empty directory, and a file in large file storage
-// is its pointer, unless [FetchOptions] asked for them. What Git attributes
-// would make of a file on checkout is not done: it is what the repository holds.
+// the commit, those of a submodule that of its commit. A link is followed inside
+// the tree only, also from a directory that [Snapshot.Sub] returned; one that
+// leads out of it, or in circles, is [ErrLink]. A link in a submodule may lead to
+// anywhere in the Snapshot. A submodule is an empty directory, and a file in large
+// file storage is its pointer, unless [FetchOptions] asked for them. What Git
+// attributes would make of a file on checkout is not done: it is what the
+// repository holds.
 type Snapshot struct {
 	treeFS
 
@@ -134,8 +136,9 @@ func (s *Snapshot) TreeHash(dir string) (string, error) {
 func (s *Snapshot) ContentID(name string) (string, error) { return s.contentID(name) }
 
 // LFSFiles returns the files of which the repository holds only a pointer into
-// large file storage, in the order of their paths; those in submodules are not
-// among them. For [FetchOptions.Stream] there are none yet.
+// large file storage, in the order of [fs.WalkDir]; those in submodules are not
+// among them. While files still arrive, in [FetchOptions.Stream], there are
+// none yet.
 func (s *Snapshot) LFSFiles() []LFSFile {
 	s.tree.mu.RLock()
 	defer s.tree.mu.RUnlock()
