@@ -145,7 +145,7 @@ func (s *Snapshot) tidy(ctx context.Context, dir string) {
 	}
 	objects := &store{ctx: s.tree.objects.ctx, own: s.tree.objects.own}
 	for _, seg := range s.tree.objects.rest {
-		if live[seg] > 0 {
+		if _, used := live[seg]; used { // perhaps by an empty file
 			objects.rest = append(objects.rest, seg)
 		}
 	}
