@@ -341,6 +341,21 @@ func TestFetchOfATagOfAnEmptyCommitIsHeld(t *testing.T) {
 	require.Less(t, received(m, func() { snapshot(t, r, git.Ref{}) }), int64(4096))
 }
 
+// An empty file takes no bytes, and is held nevertheless.
+func TestFetchKeepsEmptyFiles(t *testing.T) {
+	f := newFixture(t)
+	f.each(func(t *testing.T, r *git.Remote) {
+		f.commit("main", files("a", noise(m64(), 9)), nil)
+		snapshot(t, r, git.Ref{})
+		f.commit("main", files("a", "1", "empty", ""), nil)
+		snapshot(t, r, git.Ref{})
+		for i := range 3 {
+			f.commit("main", files("a", fmt.Sprint(i), "empty", ""), nil)
+			f.requireSame(t, snapshot(t, r, git.Ref{}))
+		}
+	})
+}
+
 func TestFetchKeepsWithinLimits(t *testing.T) {
 	f := newFixture(t)
 	tree := estate()

@@ -156,7 +156,7 @@ func (s *Snapshot) tidy(ctx context.Context, on *disk) {
 	}
 	objects := &store{ctx: s.tree.objects.ctx, own: s.tree.objects.own}
 	for _, seg := range s.tree.objects.rest {
-		if live[seg] > 0 {
+		if _, used := live[seg]; used { // perhaps by an empty file
 			objects.rest = append(objects.rest, seg)
 		}
 	}
