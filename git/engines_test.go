@@ -2,14 +2,19 @@ package git_test
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/gitopskit/gitopskit/git"
+	"github.com/gitopskit/gitopskit/internal/gitserver"
 )
 
 // randomTree is a tree of random names, modes, depths and contents, some of
@@ -61,4 +66,34 @@ func TestEnginesAgree(t *testing.T) {
 			require.Equal(t, listed(t, f.Repo, s.Commit().Hash), seen(t, s), "%s, round %d", name, i)
 		}
 	}
+}
+
+// A server whose version 2 is broken is read with go-git, from then on at once.
+func TestCompatibleEngineIsChosen(t *testing.T) {
+	f := newFixture(t)
+	commit := f.commit("main", files("a", "1"), nil)
+	backend, err := gitserver.HTTP(t.Context(), f.root, gitserver.HTTPOptions{Version0: true})
+	require.NoError(t, err)
+	var broken atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Git-Protocol") != "" {
+			broken.Add(1)
+			w.Header().Set("Content-Type", advertised)
+			_, _ = io.WriteString(w, pkt("version 2\n")+pkt("fetch\n")+"0001")
+			return
+		}
+		backend.ServeHTTP(w, req)
+	}))
+	t.Cleanup(server.Close)
+
+	s := snapshot(t, open(t, server.URL+"/repo.git", git.Options{}), git.Ref{})
+	require.Equal(t, commit, s.Commit().Hash)
+	require.EqualValues(t, 1, broken.Load())
+
+	_, err = open(t, server.URL+"/repo.git", git.Options{Engine: git.EngineFast}).Resolve(t.Context(), git.Ref{})
+	require.ErrorIs(t, err, git.ErrProtocol)
+
+	_, err = git.Open(server.URL+"/repo.git", git.Options{Engine: "libgit2"})
+	require.ErrorIs(t, err, git.ErrInvalidOptions)
+	require.True(t, terminal(t, err))
 }

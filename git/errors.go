@@ -23,6 +23,8 @@ var (
 	// ErrInvalidAuth: credentials that cannot be used: an unreadable key, a
 	// wrong passphrase, a combination that makes no sense (terminal).
 	ErrInvalidAuth error = &kind{"invalid credentials", true}
+	// ErrInvalidOptions: an option with a value that it cannot have (terminal).
+	ErrInvalidOptions error = &kind{"invalid options", true}
 	// ErrInvalidKeys: public keys to verify with that cannot be read, or none, or
 	// an unknown [Mode] (terminal).
 	ErrInvalidKeys error = &kind{"cannot verify", true}

@@ -284,7 +284,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, host string) {
 		_, err := git.MatchKnownHost(data, host)
 		if err != nil {
-			require.ErrorIs(t, err, git.ErrInvalidKeys)
+			require.ErrorIs(t, err, git.ErrInvalidAuth)
 		}
 	})
 }

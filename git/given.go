@@ -20,7 +20,7 @@ func (f *fetching) fromGiven(ctx context.Context) []base {
 	}
 	into := newSegment(&f.remote.disk)
 	g := giver{
-		fsys: f.opts.Base.FS, lim: f.remote.limits, wanted: f.dirs, buf: make([]byte, 64<<10),
+		fsys: f.opts.Base.FS, lim: f.remote.limits, buf: make([]byte, 64<<10),
 		into: objectWriter{into: into, sum: sha1cd.New()},
 	}
 	if _, err := g.directory(ctx, ".", 0); err != nil {
@@ -32,13 +32,12 @@ func (f *fetching) fromGiven(ctx context.Context) []base {
 
 // giver makes Git objects of a file system.
 type giver struct {
-	fsys   fs.FS
-	lim    Limits
-	wanted *directories
-	into   objectWriter
-	buf    []byte
-	files  int
-	bytes  int64
+	fsys  fs.FS
+	lim   Limits
+	into  objectWriter
+	buf   []byte
+	files int
+	bytes int64
 }
 
 // directory makes the tree of a directory, and everything in it.

@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -30,6 +31,7 @@ type Remote struct {
 
 	mu       sync.Mutex
 	closed   bool
+	engine   Engine // that does the work
 	hello    *greeting // of the last session, where the next needs no other
 	resolved []*resolved
 	kept     []*Snapshot
@@ -85,7 +87,7 @@ type Progress struct {
 // https or ssh. It sends nothing. Credentials in an HTTP URL are refused: they
 // belong into [Options.Auth].
 //
-// Errors are [ErrInvalidURL], [ErrInvalidAuth] or [ErrInsecureCredentials], and
+// Errors are [ErrInvalidURL], [ErrInvalidOptions], [ErrInvalidAuth] or [ErrInsecureCredentials], and
 // hold no part of the URL or the credentials that may be secret.
 func Open(rawURL string, opts Options) (*Remote, error) {
 	u, err := parseURL(rawURL)
@@ -95,6 +97,11 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 	if err := opts.Auth.check(u.Scheme, opts.InsecureCredentials); err != nil {
 		return nil, err
 	}
+	switch opts.Engine {
+	case EngineAuto, EngineFast, EngineCompatible:
+	default:
+		return nil, fmt.Errorf("%w: there is no engine %q; leave Options.Engine empty", ErrInvalidOptions, clip(string(opts.Engine)))
+	}
 	r := &Remote{
 		shown:    u.String(),
 		limits:   opts.Limits.withDefaults(),
@@ -102,6 +109,7 @@ func Open(rawURL string, opts Options) (*Remote, error) {
 		secrets:  opts.secrets(),
 		url:      u,
 		opts:     opts,
+		engine:   opts.Engine,
 		children: map[string]*Remote{},
 		disk:     disk{dir: opts.Dir},
 		busy:     map[id]chan struct{}{},
@@ -170,18 +178,19 @@ func (r *Remote) do(ctx context.Context, op string, run func(context.Context, en
 
 func (r *Remote) attempt(ctx context.Context, run func(context.Context, engine) error) error {
 	m := &meter{limit: r.limits.Bytes}
-	if r.opts.Engine == EngineCompatible {
-		return r.compatible(ctx, m, run)
-	}
-	hello, err := r.greeting()
+	hello, engine, err := r.way()
 	if err != nil {
 		return err
+	}
+	if engine == EngineCompatible {
+		return r.compatible(ctx, m, run)
 	}
 	err = r.fast(ctx, m, hello, run)
 	if hello != nil && errors.Is(err, ErrProtocol) {
 		err = r.fast(ctx, m, nil, run) // the server is not the one that it was
 	}
-	if r.opts.Engine == EngineAuto && errors.Is(err, ErrProtocol) && r.compatible(ctx, m, run) == nil {
+	if engine == EngineAuto && errors.Is(err, ErrProtocol) && r.compatible(ctx, m, run) == nil {
+		r.prefer(EngineCompatible)
 		return nil
 	}
 	return err
@@ -217,22 +226,27 @@ func (r *Remote) fast(ctx context.Context, m *meter, hello *greeting, run func(c
 
 // compatible runs an operation with go-git.
 func (r *Remote) compatible(ctx context.Context, m *meter, run func(context.Context, engine) error) error {
-	if _, err := r.greeting(); err != nil {
-		return err
-	}
 	return r.session(ctx, "", m, func(s session) error {
 		return run(ctx, &goGit{session: s, lim: r.limits})
 	})
 }
 
-// greeting returns what the server said last time, if that still helps.
-func (r *Remote) greeting() (*greeting, error) {
+// way returns the engine to begin with, and what the server said last time, if
+// that still helps.
+func (r *Remote) way() (*greeting, Engine, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, ErrClosed
+		return nil, "", ErrClosed
 	}
-	return r.hello, nil
+	return r.hello, r.engine, nil
+}
+
+// prefer takes an engine from now on.
+func (r *Remote) prefer(e Engine) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.engine = e
 }
 
 func (r *Remote) remember(g *greeting) {

@@ -66,7 +66,7 @@ func newSnapshot(objects *store, found *resolved, lim Limits, dirs *directories)
 // peel follows a tag, and tags of tags, to a commit, and returns the outer one.
 func peel(objects *store, at, commit id) (outer *Tag, raw []byte, err error) {
 	const most = 8
-	for range most {
+	for range most + 1 {
 		if at == commit {
 			return outer, raw, nil
 		}
