@@ -31,7 +31,7 @@ type Remote struct {
 
 	mu       sync.Mutex
 	closed   bool
-	engine   Engine // that does the work
+	engine   Engine    // that does the work
 	hello    *greeting // of the last session, where the next needs no other
 	resolved []*resolved
 	kept     []*Snapshot
