@@ -34,7 +34,7 @@ func (r *Remote) Fetch(ctx context.Context, rev Revision, opts FetchOptions) (*S
 		return nil, r.wrap(ctx, "fetch", err)
 	}
 	defer unlock()
-	snapshot := f.held()
+	snapshot := f.held(ctx)
 	if snapshot == nil {
 		if snapshot, err = f.run(ctx); err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func (s *Snapshot) base() base {
 }
 
 // held returns a snapshot of what is held, nil if something of it is not.
-func (f *fetching) held() *Snapshot {
+func (f *fetching) held(ctx context.Context) *Snapshot {
 	for _, s := range f.remote.keptSnapshots() {
 		if s.commit.Hash != f.rev.Commit || s.tree.partial && !s.tree.dirs.same(f.dirs) {
 			continue
@@ -47,7 +47,7 @@ func (f *fetching) held() *Snapshot {
 		if found == nil {
 			continue
 		}
-		if again := s.as(found, f.dirs); again != nil {
+		if again := s.as(ctx, found, f.dirs); again != nil {
 			return again
 		}
 	}
@@ -71,7 +71,7 @@ func (f *fetching) heldAs(s *Snapshot) *resolved {
 
 // as returns a snapshot of the same commit under another name, nil if the tag of
 // this name, or a directory, is not held.
-func (s *Snapshot) as(found *resolved, dirs *directories) *Snapshot {
+func (s *Snapshot) as(ctx context.Context, found *resolved, dirs *directories) *Snapshot {
 	again, err := newSnapshot(s.tree.objects, found, s.tree.lim, dirs)
 	if err != nil {
 		return nil
@@ -79,7 +79,7 @@ func (s *Snapshot) as(found *resolved, dirs *directories) *Snapshot {
 	again.walked = s.walked
 	again.tree.partial = s.tree.partial
 	again.tree.known = []map[id]*tree{s.tree.trees}
-	if again.tree.load(context.Background()) != nil { //nolint:forbidigo // nothing is waited for
+	if again.tree.load(ctx) != nil {
 		return nil
 	}
 	return again
