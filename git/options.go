@@ -20,8 +20,9 @@ type FetchOptions struct {
 	Submodules *Submodules
 	// LFS puts files in the place of pointers to Git's large file storage. It
 	// is asked for them where the repository has them; [Snapshot.LFSFiles]
-	// lists the pointers with and without it. A Remote keeps the files for later
-	// fetches, but not for the time after a restart.
+	// lists the pointers with and without it. [Limits] bound the files of one
+	// fetch as they bound its objects, but apart from them. A Remote keeps the
+	// files for later fetches, but not for the time after a restart.
 	LFS bool
 	// Base is a tree that the caller still has. What of it is in the revision
 	// too is not transferred again.
