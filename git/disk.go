@@ -141,7 +141,7 @@ func (d *disk) load(ctx context.Context, name string, lim Limits) (*segment, err
 	}
 	s := newSegment(d)
 	s.file, s.name = file, name
-	if err := s.readIndex(lim); err == nil {
+	if err = s.readIndex(lim); err == nil {
 		err = s.check(ctx)
 	}
 	if err != nil {

@@ -153,8 +153,13 @@ func TestDamagedDirectory(t *testing.T) {
 			require.NoError(t, os.WriteFile(file, data, 0o600))
 		},
 		"flipped at the beginning": func(t *testing.T, file string) { flip(t, file, 10) },
-		"flipped at the end":       func(t *testing.T, file string) { flip(t, file, -10) },
-		"flipped before the end":   func(t *testing.T, file string) { flip(t, file, -120) },
+		"flipped in a file": func(t *testing.T, file string) {
+			if strings.HasSuffix(file, ".objects") {
+				flip(t, file, 2<<20)
+			}
+		},
+		"flipped at the end":     func(t *testing.T, file string) { flip(t, file, -10) },
+		"flipped before the end": func(t *testing.T, file string) { flip(t, file, -120) },
 	}
 	for name, damage := range damages {
 		for _, suffix := range []string{".objects", ".json"} {
