@@ -55,9 +55,10 @@ func (r *Remote) opensAs(how *Submodules) bool { return r != nil && how.Options 
 // inherit takes over what another Remote of the same repository has, which may
 // be in use.
 func (r *Remote) inherit(from *Remote) {
-	from.persisting.Lock()
-	r.restored = from.restored && from.disk.dir == r.disk.dir
-	from.persisting.Unlock()
+	if from.persisting.TryLock() { // otherwise it is read again
+		r.restored = from.restored && from.disk.dir == r.disk.dir
+		from.persisting.Unlock()
+	}
 	from.mu.Lock()
 	defer from.mu.Unlock()
 	r.kept, r.large, r.children = append(r.kept, from.kept...), from.large, maps.Clone(from.children)

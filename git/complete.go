@@ -128,6 +128,11 @@ func (f *fetching) download(ctx context.Context, files []LFSFile) (map[string]pl
 		got[file.OID] = place{record{at: at, size: file.Size, kind: blobObject}, into}
 		return nil
 	})
+	if err != nil {
+		for range lfsAtOnce {
+			r.disk.discard(<-segments)
+		}
+	}
 	return got, err
 }
 

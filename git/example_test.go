@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing/fstest"
 
 	"github.com/gitopskit/gitopskit/git"
@@ -205,3 +206,250 @@ func (h *exampleHost) Close() {
 	h.Server.Close()
 	os.RemoveAll(h.root)
 }
+
+// Who is responsible for one directory brings only that, and has something to
+// do only when its hash has changed.
+func ExampleSnapshot_TreeHash() {
+	withFleet(func(ctx context.Context, fleet *exampleFleet) error {
+		applied := ""
+		for _, changed := range []string{"clusters/east/size", "clusters/west/size", "clusters/east/size"} {
+			if err := fleet.push(ctx, changed); err != nil {
+				return err
+			}
+			revision, err := fleet.remote.Resolve(ctx, git.Ref{Branch: "main"})
+			if err != nil {
+				return err
+			}
+			snapshot, err := fleet.remote.Fetch(ctx, revision, git.FetchOptions{Dirs: []string{"clusters/east"}})
+			if err != nil {
+				return err
+			}
+			hash, err := snapshot.TreeHash("clusters/east")
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%s was pushed; apply: %t\n", changed, hash != applied)
+			applied = hash
+		}
+		return nil
+	})
+	// Output:
+	// clusters/east/size was pushed; apply: true
+	// clusters/west/size was pushed; apply: false
+	// clusters/east/size was pushed; apply: true
+}
+
+// With a directory for its objects a process that was restarted brings only
+// what has changed meanwhile.
+func ExampleOptions_dir() {
+	withFleet(func(ctx context.Context, fleet *exampleFleet) error {
+		var received int64
+		opts := git.Options{Dir: fleet.temp("objects"), Progress: func(p git.Progress) { received = p.Received }}
+		for range 2 {
+			if err := fleet.push(ctx, "clusters/east/size"); err != nil {
+				return err
+			}
+			remote, err := git.Open(fleet.URL+"/fleet.git", opts) // the process begins
+			if err != nil {
+				return err
+			}
+			revision, err := remote.Resolve(ctx, git.Ref{})
+			if err == nil {
+				_, err = remote.Fetch(ctx, revision, git.FetchOptions{})
+			}
+			if err = errors.Join(err, remote.Close()); err != nil { // the process ends
+				return err
+			}
+			fmt.Println("more than 4 KiB:", received > 4<<10)
+		}
+		return nil
+	})
+	// Output:
+	// more than 4 KiB: true
+	// more than 4 KiB: false
+}
+
+// Most readers need no disk, for a Snapshot is an fs.FS. For tools that do:
+func ExampleSnapshot_Checkout() {
+	withFleet(func(ctx context.Context, fleet *exampleFleet) error {
+		snapshot, err := fleet.latest(ctx, git.FetchOptions{})
+		if err != nil {
+			return err
+		}
+		dir := fleet.temp("worktree")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if err := snapshot.Checkout(ctx, root, git.CheckoutOptions{}); err != nil {
+			return err
+		}
+		content, err := os.ReadFile(filepath.Join(dir, "clusters/east/size"))
+		fmt.Printf("%s", content)
+		return err
+	})
+	// Output: 1
+}
+
+// What is not in the repository itself: files in large file storage, and other
+// repositories, each opened with what is right for its address.
+func ExampleFetchOptions() {
+	withFleet(func(ctx context.Context, fleet *exampleFleet) error {
+		snapshot, err := fleet.latest(ctx, git.FetchOptions{
+			LFS: true,
+			Submodules: &git.Submodules{Options: func(_ context.Context, url string) (git.Options, error) {
+				fmt.Println("a submodule at", strings.TrimPrefix(url, fleet.URL))
+				return git.Options{}, nil // or credentials for this URL
+			}},
+		})
+		if err != nil {
+			return err
+		}
+		for _, file := range snapshot.LFSFiles() {
+			content, err := fs.ReadFile(snapshot, file.Path)
+			fmt.Printf("%s: %q, %v\n", file.Path, content, err)
+		}
+		content, err := fs.ReadFile(snapshot, "base/module")
+		fmt.Printf("%s", content)
+		return err
+	})
+	// Output:
+	// a submodule at /base.git
+	// image.bin: "a large image", <nil>
+	// from another repository
+}
+
+// The lines of an allowed_signers file say who may sign, and for how long.
+func ExampleParseKeys() {
+	withFleet(func(ctx context.Context, fleet *exampleFleet) error {
+		snapshot, err := fleet.latest(ctx, git.FetchOptions{})
+		if err != nil {
+			return err
+		}
+		for _, options := range []string{`namespaces="git"`, `namespaces="git",valid-before="20231231"`} {
+			keys, err := git.ParseKeys(fmt.Appendf(nil, "release@example.com %s %s", options, fleet.key))
+			if err != nil {
+				return err
+			}
+			verification, err := snapshot.Verify(keys, git.ModeHead)
+			if err != nil {
+				fmt.Println("too late:", errors.Is(err, git.ErrExpired))
+				continue
+			}
+			fmt.Println("signed by", verification.Signatures[0].Signer)
+		}
+		return nil
+	})
+	// Output:
+	// signed by release@example.com
+	// too late: true
+}
+
+// exampleFleet is a server with a repository, fleet.git, that has a submodule
+// and a file in large file storage.
+type exampleFleet struct {
+	*exampleHost
+	repo   *gitserver.Repo
+	remote *git.Remote
+	signer *gitserver.SSHSigner
+	key    []byte // that commits are signed with
+	files  fstest.MapFS
+	base   string // the commit of the submodule
+	pushed int
+}
+
+// withFleet runs an example, and prints its error.
+func withFleet(run func(ctx context.Context, fleet *exampleFleet) error) {
+	ctx := context.Background()
+	fleet, err := newExampleFleet(ctx)
+	if err == nil {
+		defer fleet.Close()
+		defer fleet.remote.Close()
+		err = run(ctx, fleet)
+	}
+	if err != nil {
+		fmt.Println(err)
+	}
+}
+
+func newExampleFleet(ctx context.Context) (*exampleFleet, error) {
+	root, err := os.MkdirTemp("", "example")
+	if err != nil {
+		return nil, err
+	}
+	var lfs gitserver.LFS
+	f := &exampleFleet{exampleHost: &exampleHost{root: root}, files: fstest.MapFS{
+		".gitmodules": {Data: []byte("[submodule \"base\"]\npath = base\nurl = ../base.git\n"), Mode: 0o644},
+		"image.bin":   {Data: lfs.Put([]byte("a large image")), Mode: 0o644},
+		"noise":       {Data: []byte(noise(1, 10<<10)), Mode: 0o644},
+	}}
+	f.Server, err = gitserver.ServeHTTP(ctx, root, gitserver.HTTPOptions{LFS: &lfs})
+	if err != nil {
+		os.RemoveAll(root)
+		return nil, err
+	}
+	if err := f.fill(ctx); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *exampleFleet) fill(ctx context.Context) (err error) {
+	if f.signer, err = gitserver.NewSSHSigner("release"); err != nil {
+		return err
+	}
+	f.key = f.signer.PublicKey()
+	base, err := gitserver.Create(ctx, filepath.Join(f.root, "base.git"))
+	if err != nil {
+		return err
+	}
+	module := fstest.MapFS{"module": {Data: []byte("from another repository\n"), Mode: 0o644}}
+	if f.base, err = base.Commit(ctx, module, gitserver.CommitOptions{Branch: "main"}); err != nil {
+		return err
+	}
+	if f.repo, err = gitserver.Create(ctx, filepath.Join(f.root, "fleet.git")); err != nil {
+		return err
+	}
+	if f.remote, err = git.Open(f.URL+"/fleet.git", git.Options{}); err != nil {
+		return err
+	}
+	return f.push(ctx, "clusters/east/size")
+}
+
+// push changes a file.
+func (f *exampleFleet) push(ctx context.Context, name string) error {
+	f.pushed++
+	f.files[name] = &fstest.MapFile{Data: fmt.Appendln(nil, f.pushed), Mode: 0o644}
+	tree, err := f.repo.Tree(f.files)
+	if err != nil {
+		return err
+	}
+	link := "160000 " + f.base + "\tbase\n"
+	for _, step := range [][]string{{"read-tree", tree}, {"update-index", "--index-info"}, {"write-tree"}} {
+		if tree, err = f.repo.Git(ctx, strings.NewReader(link), step...); err != nil {
+			return err
+		}
+	}
+	commit, err := f.repo.CommitTree(tree, nil, gitserver.CommitOptions{Message: "change " + name, Signer: f.signer})
+	if err != nil {
+		return err
+	}
+	return f.repo.SetRef(ctx, "refs/heads/main", commit)
+}
+
+// latest is what the branch main is at.
+func (f *exampleFleet) latest(ctx context.Context, opts git.FetchOptions) (*git.Snapshot, error) {
+	revision, err := f.remote.Resolve(ctx, git.Ref{Branch: "main"})
+	if err != nil {
+		return nil, err
+	}
+	return f.remote.Fetch(ctx, revision, opts)
+}
+
+// temp is a directory that is not there yet.
+func (f *exampleFleet) temp(name string) string { return filepath.Join(f.root, name) }

@@ -256,6 +256,20 @@ func TestFetchLFSLimits(t *testing.T) {
 	fetch(t, r, commit, withLFS)
 }
 
+// What was not a file in the end leaves nothing on the disk.
+func TestAttackLFSLeavesNothingOnTheDisk(t *testing.T) {
+	h := newHub(t, gitserver.HTTPOptions{})
+	content := []byte(noise(4, 6<<20))
+	commit := h.commit("repo.git", files("large", string(h.Put(content)), "small", "1"))
+	wrong := bytes.Clone(content)
+	wrong[len(wrong)-1]++
+	h.Download = func(w http.ResponseWriter, _ *http.Request) { w.Write(wrong) }
+	dir := t.TempDir()
+	r := h.open("repo.git", git.Options{Dir: dir})
+	require.ErrorIs(t, fetchError(t, r, commit, withLFS), git.ErrProtocol)
+	require.Len(t, entries(t, dir), 2, "what the repository itself holds")
+}
+
 // Large files are on a disk, and outlive the Remote.
 func TestFetchLFSOfALargeFile(t *testing.T) {
 	h := newHub(t, gitserver.HTTPOptions{})
@@ -311,6 +325,22 @@ func TestFetchLFSFromManyGoroutines(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// A tree with what is not in the repository is a base like any other.
+func TestFetchUponATreeWithLFSAndSubmodules(t *testing.T) {
+	h := newHub(t, gitserver.HTTPOptions{})
+	opts := git.FetchOptions{LFS: true, Submodules: &git.Submodules{}}
+	lib := h.commit("lib.git", files("lib", "1"))
+	tree := files("a", string(h.Put([]byte("large"))), "dir/b", "1", ".gitmodules", modules("lib", "../lib.git"))
+	first := h.commit("repo.git", tree, "lib", lib)
+	old := fetch(t, h.open("repo.git", git.Options{}), first, opts)
+	next := h.commit("repo.git", put(tree, "dir/b", "2"), "lib", lib)
+	opts.Base = git.Base{Commit: first, FS: old}
+	s := fetch(t, h.open("repo.git", git.Options{}), next, opts)
+	want := contents(t, old)
+	want["dir/b"] = "2"
+	require.Equal(t, want, contents(t, s))
 }
 
 // Stream sees the files, not their pointers.

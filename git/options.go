@@ -23,9 +23,10 @@ type FetchOptions struct {
 	// in submodules. The server of the repository is asked for them, whatever
 	// .lfsconfig says: over HTTP at info/lfs below its URL, over SSH where its
 	// command git-lfs-authenticate says. A file that it does not give is an
-	// [LFSError]. [Snapshot.LFSFiles] lists the pointers with and without it. A
-	// Remote keeps the files for later fetches, but not for the time after a
-	// restart.
+	// [LFSError]. [Snapshot.LFSFiles] lists the pointers with and without it.
+	// [Limits] bound the files of one fetch as they bound its objects, but apart
+	// from them. A Remote keeps the files for later fetches, but not for the time
+	// after a restart.
 	LFS bool
 	// Base is a tree that the caller still has. What of it is in the revision
 	// too is not transferred again. It is read only if the Remote keeps nothing

@@ -175,6 +175,28 @@ func TestFetchSubmodulesBringsOnlyWhatIsNew(t *testing.T) {
 	}
 }
 
+// What is on the disk is read once, however often the caller says how to open it.
+func TestFetchSubmodulesReadsItsDirectoryOnce(t *testing.T) {
+	h := newHub(t, gitserver.HTTPOptions{})
+	lib := h.commit("lib.git", files("lib", "1"))
+	commit := h.commit("repo.git", files(".gitmodules", modules("lib", "../lib.git")), "lib", lib)
+	dir := t.TempDir()
+	r := h.open("repo.git", git.Options{Dir: dir})
+	asking := git.FetchOptions{Submodules: &git.Submodules{Options: func(context.Context, string) (git.Options, error) { return git.Options{}, nil }}}
+	fetch(t, r, commit, asking)
+	inside, err := filepath.Glob(filepath.Join(dir, "submodule-*"))
+	require.NoError(t, err)
+	require.Len(t, inside, 1)
+	old := filepath.Join(inside[0], "gitopskit-old") // would be removed by who reads it anew
+	require.NoError(t, os.WriteFile(old, nil, 0o600))
+	require.NoError(t, os.Chtimes(old, time.Time{}, time.Now().Add(-24*time.Hour)))
+	fetch(t, r, commit, asking)
+	require.FileExists(t, old)
+	require.NoError(t, r.Close())
+	fetch(t, h.open("repo.git", git.Options{Dir: dir}), commit, asking)
+	require.NoFileExists(t, old)
+}
+
 func TestFetchSubmodulesLimits(t *testing.T) {
 	h := newHub(t, gitserver.HTTPOptions{})
 	commits := h.estateOf3()
@@ -205,6 +227,9 @@ func TestFetchSubmodulesLimits(t *testing.T) {
 		{"chain.git", chain, git.Limits{SubmoduleDepth: 10, Submodules: 5}, "Submodules"},
 	} {
 		for _, how := range []*git.Submodules{withSubmodules.Submodules, generous} {
+			if how == generous && tt.repo != "repo.git" {
+				continue
+			}
 			r := h.open(tt.repo, git.Options{Limits: tt.limits})
 			s, err := r.Fetch(t.Context(), git.Revision{Commit: tt.commit}, git.FetchOptions{Submodules: how})
 			if tt.exceeded == "" {
