@@ -25,8 +25,16 @@ type fixture struct {
 	http0, ssh0 *gitserver.Server // which speak version 0 only
 }
 
-// newFixture makes an empty repository at /repo.git of both servers.
+// newFixture makes an empty repository at /repo.git of both servers. The tests
+// that have one run beside each other: they wait for git more than they work.
 func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	t.Parallel()
+	return anotherFixture(t)
+}
+
+// anotherFixture is newFixture for tests that have one already, and subtests.
+func anotherFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, root: t.TempDir()}
 	f.Repo = f.create("repo.git")

@@ -143,7 +143,7 @@ func TestOpenRefusesProxies(t *testing.T) {
 
 // What is in the environment is for somebody else.
 func TestProxyNotFromEnvironment(t *testing.T) {
-	f := newFixture(t)
+	f := anotherFixture(t)
 	f.commit("main", files("a", "1"), nil)
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
 		t.Setenv(name, "http://127.0.0.1:1")

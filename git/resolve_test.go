@@ -154,7 +154,7 @@ func TestResolveRefusesWhatCannotBe(t *testing.T) {
 
 func TestResolveHead(t *testing.T) {
 	t.Run("detached", func(t *testing.T) {
-		f := newFixture(t)
+		f := anotherFixture(t)
 		commit := f.commit("trunk", files("a", "1"), nil)
 		_, err := f.Git(t.Context(), nil, "update-ref", "--no-deref", "HEAD", commit)
 		require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestResolveHead(t *testing.T) {
 		})
 	})
 	t.Run("of a branch that is not there", func(t *testing.T) {
-		f := newFixture(t)
+		f := anotherFixture(t)
 		f.commit("trunk", files("a", "1"), nil)
 		f.each(func(t *testing.T, r *git.Remote) {
 			_, err := r.Resolve(t.Context(), git.Ref{})
@@ -173,7 +173,7 @@ func TestResolveHead(t *testing.T) {
 		})
 	})
 	t.Run("empty repository", func(t *testing.T) {
-		newFixture(t).each(func(t *testing.T, r *git.Remote) {
+		anotherFixture(t).each(func(t *testing.T, r *git.Remote) {
 			_, err := r.Resolve(t.Context(), git.Ref{})
 			require.ErrorIs(t, err, git.ErrEmptyRepository)
 			require.False(t, terminal(t, err))

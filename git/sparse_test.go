@@ -45,7 +45,7 @@ func (f *fixture) requireDirs(t *testing.T, s *git.Snapshot, dirs ...string) {
 func TestFetchDirs(t *testing.T) {
 	for _, filter := range []bool{true, false} {
 		t.Run(fmt.Sprintf("filter %v", filter), func(t *testing.T) {
-			f := newFixture(t)
+			f := anotherFixture(t)
 			if filter {
 				f.allowFilter()
 			}

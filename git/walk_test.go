@@ -160,7 +160,7 @@ func TestResolveNamesThatBeginAlike(t *testing.T) {
 
 func TestResolveVersionsThatAreEqual(t *testing.T) {
 	for _, filter := range []bool{true, false} {
-		f := newFixture(t)
+		f := anotherFixture(t)
 		if filter {
 			f.allowFilter()
 		}
