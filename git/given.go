@@ -59,9 +59,12 @@ func (g *giver) directory(ctx context.Context, dir string, depth int) (id, error
 		if err != nil {
 			return id{}, err
 		}
-		if mode != "" {
+		if mode != "" && !hash.isZero() {
 			raw = append(append(raw, mode+" "+e.Name()+"\x00"...), hash[:]...)
 		}
+	}
+	if len(raw) == 0 && dir != "." {
+		return id{}, nil // Git has no empty directories; it may be of a submodule
 	}
 	return g.into.ingest(ctx, treeObject, int64(len(raw)), bytes.NewReader(raw), g.buf)
 }

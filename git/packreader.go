@@ -111,6 +111,12 @@ func (p *packReader) read(ctx context.Context, r io.Reader) error {
 		return &LimitError{"Objects", int64(p.lim.Objects)}
 	}
 	for range count {
+		// Where the network makes us wait, nobody else has to.
+		if p.batch != nil && p.in.r.Buffered() == 0 {
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
+		}
 		if err := p.entry(ctx); err != nil {
 			return err
 		}
