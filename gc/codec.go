@@ -222,14 +222,15 @@ func inflate(data []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(zr, int64(limit)+1))
-	if err != nil {
+	// Entries shrink to about half: make room for what is usual, and grow otherwise.
+	buf := bytes.NewBuffer(make([]byte, 0, min(limit, 3*len(data))+bytes.MinRead))
+	if _, err := buf.ReadFrom(io.LimitReader(zr, int64(limit)+1)); err != nil {
 		return nil, err
 	}
-	if len(raw) > limit {
+	if buf.Len() > limit {
 		return nil, fmt.Errorf("it inflates to more than %d bytes", limit)
 	}
-	return raw, nil
+	return buf.Bytes(), nil
 }
 
 var errTruncated = errors.New("it ends too early")

@@ -206,8 +206,16 @@ func (x index) whole(leaves []leaf) (Inventory, error) {
 	if len(x.Removed) > 0 {
 		base = base.Minus(x.Removed)
 	}
-	if len(x.Changes) > 0 {
-		base = base.Union(x.Changes)
+	var added Inventory
+	for _, e := range x.Changes {
+		if i, ok := base.search(e.Key); ok {
+			base[i] = e
+		} else {
+			added = append(added, e)
+		}
+	}
+	if len(added) > 0 {
+		base = base.Union(added)
 	}
 	if len(base) > MaxEntries {
 		return nil, errors.New("it holds more entries than a store may")
