@@ -59,6 +59,20 @@ const minEntryBytes = wordCount + textCount + 1
 // encodeEntries returns the entries, compressed, and how many bytes they inflate
 // to. The same entries give the same bytes.
 func encodeEntries(inv Inventory) (data []byte, inflated int, err error) {
+	raw := columns(inv)
+	var buf bytes.Buffer
+	zw := gzip.NewWriter(&buf)
+	if _, err := zw.Write(raw); err != nil {
+		return nil, 0, err
+	}
+	if err := zw.Close(); err != nil {
+		return nil, 0, err
+	}
+	return buf.Bytes(), len(raw), nil
+}
+
+// columns is the stored form before compression.
+func columns(inv Inventory) []byte {
 	raw := binary.AppendUvarint(nil, uint64(len(inv)))
 	raw = append(raw, wordCount, textCount)
 	for c := range wordCount {
@@ -70,15 +84,7 @@ func encodeEntries(inv Inventory) (data []byte, inflated int, err error) {
 	for _, e := range inv {
 		raw = binary.AppendVarint(raw, e.Generation)
 	}
-	var buf bytes.Buffer
-	zw := gzip.NewWriter(&buf)
-	if _, err := zw.Write(raw); err != nil {
-		return nil, 0, err
-	}
-	if err := zw.Close(); err != nil {
-		return nil, 0, err
-	}
-	return buf.Bytes(), len(raw), nil
+	return raw
 }
 
 func appendWords(raw []byte, inv Inventory, column int) []byte {
@@ -168,6 +174,11 @@ func decodeEntries(data []byte, limit int) (Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
+	return entriesOf(raw)
+}
+
+// entriesOf is the reverse of columns.
+func entriesOf(raw []byte) (Inventory, error) {
 	r := &reader{rest: raw}
 	n := r.number()
 	if n > uint64(len(raw)/minEntryBytes) || n > maxBlockEntries {
