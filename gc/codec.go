@@ -3,82 +3,337 @@ package gc
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 )
+
+// Entries are stored by column: what is alike lies together and is compressed
+// away, and what is not (UIDs, digests) is stored as bytes instead of text.
+//
+//	number of entries, number of columns
+//	for each word column: its distinct words, then one index for each entry
+//	for each text column: one form and length for each entry, then the bytes
+//	the generations
+//
+// All numbers are varints. A field of Entry that is in no column would be lost:
+// a test fills in every field.
+
+// wordCount and textCount are in the stored form, so that a reader does not
+// mistake one set of columns for another.
+const (
+	wordCount  = 5
+	textCount  = 5
+	nameColumn = 0 // of the texts; names are alike, and compress best as they are
+)
+
+// words are the fields with few distinct values.
+func (e *Entry) words() [wordCount]*string {
+	return [wordCount]*string{&e.Group, &e.Kind, &e.Namespace, &e.Version, &e.Resource}
+}
+
+// texts are the fields that differ from entry to entry.
+func (e *Entry) texts() [textCount]*string {
+	return [textCount]*string{&e.Name, (*string)(&e.UID), &e.ResourceVersion, &e.Intent, &e.Owned}
+}
+
+// form says how a text is stored.
+type form uint64
 
 const (
-	// MaxStoredBytes is the most that a ConfigMapStore writes into its object,
-	// compressed. The API server refuses objects somewhat above it. It holds about
-	// ten thousand entries.
-	MaxStoredBytes = 900 << 10
-
-	// maxInflatedBytes bounds what is read back: whoever may write the ConfigMap
-	// could put a decompression bomb there.
-	maxInflatedBytes = 64 << 20
-
-	formatVersion = 1
+	plain    form = iota // as it is
+	packed64             // unpadded base64
+	packed16             // lower-case hexadecimal
+	packedID             // a UUID: hexadecimal with dashes
+	decimal              // a number, as varint
+	formBits = 3
 )
 
-// ErrTooLarge says that an inventory does not fit into its store. Split the set.
-var ErrTooLarge error = tooLargeError{}
+// minEntryBytes is the least that an entry takes before compression.
+const minEntryBytes = wordCount + textCount + 1
 
-type tooLargeError struct{}
-
-func (tooLargeError) Error() string {
-	return "the inventory is too large for its store; split the set into several"
-}
-
-// Terminal says that trying again cannot help.
-func (tooLargeError) Terminal() bool { return true }
-
-type document struct {
-	Format  int       `json:"format"`
-	Entries Inventory `json:"entries"`
-}
-
-func encode(inv Inventory) ([]byte, error) {
+// encodeEntries returns the entries, compressed, and how many bytes they inflate
+// to. The same entries give the same bytes.
+func encodeEntries(inv Inventory) (data []byte, inflated int, err error) {
+	raw := columns(inv)
 	var buf bytes.Buffer
-	zw, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	zw := gzip.NewWriter(&buf)
+	if _, err := zw.Write(raw); err != nil {
+		return nil, 0, err
+	}
+	if err := zw.Close(); err != nil {
+		return nil, 0, err
+	}
+	return buf.Bytes(), len(raw), nil
+}
+
+// columns is the stored form before compression.
+func columns(inv Inventory) []byte {
+	raw := binary.AppendUvarint(nil, uint64(len(inv)))
+	raw = append(raw, wordCount, textCount)
+	for c := range wordCount {
+		raw = appendWords(raw, inv, c)
+	}
+	for c := range textCount {
+		raw = appendTexts(raw, inv, c)
+	}
+	for _, e := range inv {
+		raw = binary.AppendVarint(raw, e.Generation)
+	}
+	return raw
+}
+
+func appendWords(raw []byte, inv Inventory, column int) []byte {
+	index := map[string]uint64{}
+	var words []string
+	var picks []byte
+	for i := range inv {
+		word := *inv[i].words()[column]
+		n, ok := index[word]
+		if !ok {
+			n = uint64(len(words))
+			index[word], words = n, append(words, word)
+		}
+		picks = binary.AppendUvarint(picks, n)
+	}
+	raw = binary.AppendUvarint(raw, uint64(len(words)))
+	for _, w := range words {
+		raw = binary.AppendUvarint(raw, uint64(len(w)))
+		raw = append(raw, w...)
+	}
+	return append(raw, picks...)
+}
+
+func appendTexts(raw []byte, inv Inventory, column int) []byte {
+	var body []byte
+	for i := range inv {
+		f, b := plain, []byte(*inv[i].texts()[column])
+		if column != nameColumn {
+			f, b = pack(string(b))
+		}
+		raw = binary.AppendUvarint(raw, uint64(len(b))<<formBits|uint64(f))
+		body = append(body, b...)
+	}
+	return append(raw, body...)
+}
+
+// pack finds the shortest form that gives back the very same text.
+func pack(s string) (form, []byte) {
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil && strconv.FormatUint(n, 10) == s {
+		return decimal, binary.AppendUvarint(nil, n)
+	}
+	forms := []form{packed16, packed64}
+	if len(s) == 36 {
+		forms = []form{packedID}
+	}
+	if len(s) >= 8 { // shorter ones gain nothing
+		for _, f := range forms {
+			if b, ok := bytesOf(f, s); ok && textOf(f, b) == s {
+				return f, b
+			}
+		}
+	}
+	return plain, []byte(s)
+}
+
+func bytesOf(f form, s string) ([]byte, bool) {
+	var b []byte
+	var err error
+	switch f {
+	case packed64:
+		b, err = base64.RawStdEncoding.DecodeString(s)
+	case packed16:
+		b, err = hex.DecodeString(s)
+	case packedID:
+		b, err = hex.DecodeString(s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:])
+	}
+	return b, err == nil
+}
+
+func textOf(f form, b []byte) string {
+	switch f {
+	case packed64:
+		return base64.RawStdEncoding.EncodeToString(b)
+	case packed16:
+		return hex.EncodeToString(b)
+	case packedID:
+		h := hex.EncodeToString(b)
+		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	}
+	return string(b)
+}
+
+// decodeEntries is the reverse. It inflates at most limit bytes, and refuses what
+// encodeEntries would not have written: entries that are incomplete or out of order.
+func decodeEntries(data []byte, limit int) (Inventory, error) {
+	raw, err := inflate(data, limit)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.NewEncoder(zw).Encode(document{formatVersion, inv}); err != nil {
-		return nil, err
-	}
-	if err := zw.Close(); err != nil {
-		return nil, err
-	}
-	if buf.Len() > MaxStoredBytes {
-		return nil, fmt.Errorf("%d entries take %d bytes of at most %d: %w", len(inv), buf.Len(), MaxStoredBytes, ErrTooLarge)
-	}
-	return buf.Bytes(), nil
+	return entriesOf(raw)
 }
 
-func decode(data []byte) (Inventory, error) {
+// entriesOf is the reverse of columns.
+func entriesOf(raw []byte) (Inventory, error) {
+	r := &reader{rest: raw}
+	n := r.number()
+	if n > uint64(len(raw)/minEntryBytes) || n > maxBlockEntries {
+		return nil, fmt.Errorf("it claims to hold %d entries in %d bytes", n, len(raw))
+	}
+	if w, t := r.number(), r.number(); r.err == nil && (w != wordCount || t != textCount) {
+		return nil, fmt.Errorf("it has %d and %d columns, and this version reads %d and %d", w, t, wordCount, textCount)
+	}
+	inv := make(Inventory, n)
+	for c := range wordCount {
+		r.words(inv, c)
+	}
+	for c := range textCount {
+		r.texts(inv, c)
+	}
+	for i := range inv {
+		inv[i].Generation = r.signed()
+	}
+	if r.err == nil && len(r.rest) > 0 {
+		return nil, fmt.Errorf("%d bytes are left over", len(r.rest))
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return inv, inv.checkKeys()
+}
+
+// check says what makes entries unusable.
+func (inv Inventory) check() error {
+	for _, e := range inv {
+		if e.Version == "" || e.Resource == "" {
+			return fmt.Errorf("the entry of %s lacks an API version or resource", e.Key)
+		}
+	}
+	return inv.checkKeys()
+}
+
+func (inv Inventory) checkKeys() error {
+	for i, e := range inv {
+		if e.Kind == "" || e.Name == "" {
+			return fmt.Errorf("entry %d lacks a kind or name", i)
+		}
+		if i > 0 && inv[i-1].Compare(e.Key) >= 0 {
+			return fmt.Errorf("entry %d (%s) is out of order", i, e.Key)
+		}
+	}
+	return nil
+}
+
+func inflate(data []byte, limit int) ([]byte, error) {
 	zr, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(zr, maxInflatedBytes+1))
-	if err != nil {
+	// Entries shrink to about half: make room for what is usual, and grow otherwise.
+	buf := bytes.NewBuffer(make([]byte, 0, min(limit, 3*len(data))+bytes.MinRead))
+	if _, err := buf.ReadFrom(io.LimitReader(zr, int64(limit)+1)); err != nil {
 		return nil, err
 	}
-	if len(raw) > maxInflatedBytes {
-		return nil, fmt.Errorf("it inflates to more than %d bytes", maxInflatedBytes)
+	if buf.Len() > limit {
+		return nil, fmt.Errorf("it inflates to more than %d bytes", limit)
 	}
-	var doc document
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, err
+	return buf.Bytes(), nil
+}
+
+var errTruncated = errors.New("it ends too early")
+
+// reader takes numbers and texts off a block until the first error.
+type reader struct {
+	rest []byte
+	err  error
+}
+
+func (r *reader) number() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	return advance(r, n, size)
+}
+
+func (r *reader) signed() int64 {
+	n, size := binary.Varint(r.rest)
+	return advance(r, n, size)
+}
+
+func advance[T uint64 | int64](r *reader, n T, size int) T {
+	if r.err != nil || size <= 0 {
+		r.fail(errTruncated)
+		return 0
 	}
-	if doc.Format != formatVersion {
-		return nil, fmt.Errorf("its format is %d and this version reads %d", doc.Format, formatVersion)
+	r.rest = r.rest[size:]
+	return n
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if r.err != nil || n > uint64(len(r.rest)) {
+		r.fail(errTruncated)
+		return nil
 	}
-	for i, e := range doc.Entries {
-		if e.Kind == "" || e.Name == "" || e.Version == "" || e.Resource == "" {
-			return nil, fmt.Errorf("entry %d lacks a kind, name, version or resource", i)
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+	r.rest = nil
+}
+
+func (r *reader) words(inv Inventory, column int) {
+	n := r.number()
+	if n > uint64(len(inv)) {
+		r.fail(fmt.Errorf("%d words for %d entries", n, len(inv)))
+		return
+	}
+	words := make([]string, n)
+	for i := range words {
+		words[i] = string(r.bytes(r.number()))
+	}
+	for i := range inv {
+		pick := r.number()
+		if pick >= n {
+			r.fail(errTruncated)
+			return
 		}
+		*inv[i].words()[column] = words[pick]
 	}
-	return NewInventory(doc.Entries...), nil
+}
+
+func (r *reader) texts(inv Inventory, column int) {
+	heads := make([]uint64, len(inv))
+	for i := range heads {
+		heads[i] = r.number()
+	}
+	for i, head := range heads {
+		text, err := unpack(form(head&(1<<formBits-1)), r.bytes(head>>formBits))
+		if err != nil {
+			r.fail(err)
+		}
+		*inv[i].texts()[column] = text
+	}
+}
+
+func unpack(f form, b []byte) (string, error) {
+	switch {
+	case f > decimal:
+		return "", fmt.Errorf("a text has the unknown form %d", f)
+	case f == packedID && len(b) != 16:
+		return "", fmt.Errorf("a UID has %d bytes", len(b))
+	case f == decimal:
+		n, size := binary.Uvarint(b)
+		if size != len(b) || size <= 0 {
+			return "", errors.New("a number is malformed")
+		}
+		return strconv.FormatUint(n, 10), nil
+	}
+	return textOf(f, b), nil
 }

@@ -15,11 +15,15 @@ func NewInventory(entries ...Entry) Inventory {
 
 // Lookup finds the entry of a key.
 func (inv Inventory) Lookup(k Key) (Entry, bool) {
-	i, ok := slices.BinarySearchFunc(inv, k, func(e Entry, k Key) int { return e.Compare(k) })
+	i, ok := inv.search(k)
 	if !ok {
 		return Entry{}, false
 	}
 	return inv[i], true
+}
+
+func (inv Inventory) search(k Key) (int, bool) {
+	return slices.BinarySearchFunc(inv, k, func(e Entry, k Key) int { return e.Compare(k) })
 }
 
 // Has reports whether the set holds a key.

@@ -27,15 +27,45 @@ var ErrConflict = errors.New("the inventory was changed by somebody else in the 
 // MemoryStore keeps an inventory in memory, for tests and for callers that store
 // it elsewhere. The zero value is empty.
 type MemoryStore struct {
-	mu  sync.Mutex
-	inv Inventory
+	mu     sync.Mutex
+	shared *memory // nil until it is needed
+	seen   int     // the version of what was last loaded or saved
+}
+
+// memory is what the stores of one inventory share.
+type memory struct {
+	mu      sync.Mutex
+	inv     Inventory
+	version int
+}
+
+// Another returns another Store of the same inventory. The two see each other's
+// writes, as the stores of two processes do.
+func (s *MemoryStore) Another() *MemoryStore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &MemoryStore{shared: s.memory()}
+}
+
+func (s *MemoryStore) memory() *memory {
+	if s.shared == nil {
+		s.shared = &memory{}
+	}
+	return s.shared
 }
 
 // Load implements Store.
 func (s *MemoryStore) Load(ctx context.Context) (Inventory, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.inv), ctx.Err()
+	m := s.memory()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.seen = m.version
+	return slices.Clone(m.inv), nil
 }
 
 // Save implements Store.
@@ -45,6 +75,14 @@ func (s *MemoryStore) Save(ctx context.Context, inv Inventory) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inv = slices.Clone(inv)
+	m := s.memory()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.seen != m.version {
+		return ErrConflict
+	}
+	m.inv = NewInventory(inv...)
+	m.version++
+	s.seen = m.version
 	return nil
 }

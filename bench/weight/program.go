@@ -96,7 +96,7 @@ func users() []user {
 		},
 		{
 			name: "gc", limit: 12,
-			ours:     ours("gc", "p.NewConfigMapStore", "(*p.ConfigMapStore).Load", "(*p.ConfigMapStore).Save", "p.NewPruner", "(*p.Pruner).Prune", "p.Reconcile"),
+			ours:     ours("gc", "p.NewConfigMapStore", "(*p.ClusterStore).Load", "(*p.ClusterStore).Save", "p.NewPruner", "(*p.Pruner).Prune", "p.Reconcile"),
 			peerName: "private to kustomize-controller",
 		},
 		{

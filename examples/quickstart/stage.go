@@ -141,7 +141,7 @@ func (s *stage) buildRoad() error {
 	if err != nil {
 		return err
 	}
-	inventory, err := gc.NewConfigMapStore(s.cluster.cfg, s.cluster.namespace, inventoryName, gc.ConfigMapStoreOptions{})
+	inventory, err := gc.NewConfigMapStore(s.cluster.cfg, s.cluster.namespace, inventoryName, gc.StoreOptions{})
 	if err != nil {
 		return err
 	}
