@@ -67,8 +67,8 @@ type PruneOptions struct {
 	Propagation metav1.DeletionPropagation
 	// Concurrency is the number of requests at a time; default 8.
 	Concurrency int
-	// Timeout bounds the deletion of one object, retries and the wait until it is
-	// gone included; default 2 minutes.
+	// Timeout bounds the wait for one object to be gone, once the server has
+	// accepted its deletion; default 2 minutes.
 	Timeout time.Duration
 	// Progress is called for each object as it is done, never concurrently.
 	Progress func(Pruned)
@@ -126,7 +126,7 @@ type PruneResult struct {
 // depends that failed.
 //
 // A server that is overloaded or in trouble is asked again, after the time that it
-// asks for, within Timeout. A refusal is final until the next Prune.
+// asks for, within a minute. A refusal is final until the next Prune.
 func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (PruneResult, error) {
 	if err := opts.check(); err != nil {
 		return PruneResult{Kept: gone}, err

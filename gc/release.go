@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,12 +15,11 @@ import (
 
 // ReleaseOptions says which objects are let go. Owner is required.
 type ReleaseOptions struct {
-	Owner       string        // the set that lets go; as PruneOptions.Owner
-	To          string        // the set that takes over; empty: none, the owner label is removed
-	Manager     string        // as PruneOptions.Manager
-	Concurrency int           // requests at a time; default 8
-	Timeout     time.Duration // for one object; default 2 minutes
-	Progress    func(Pruned)  // called for each object as it is done, never concurrently
+	Owner       string       // the set that lets go; as PruneOptions.Owner
+	To          string       // the set that takes over; empty: none, the owner label is removed
+	Manager     string       // as PruneOptions.Manager
+	Concurrency int          // requests at a time; default 8
+	Progress    func(Pruned) // called for each object as it is done, never concurrently
 }
 
 // Release lets objects go without deleting them, on the very version that was
@@ -32,7 +30,7 @@ type ReleaseOptions struct {
 // Objects that are absent, or are not ours, are left as they are. The error is a
 // *PruneError with those that could not be released; nothing happened to them.
 func (p *Pruner) Release(ctx context.Context, entries Inventory, opts ReleaseOptions) (PruneResult, error) {
-	po := PruneOptions{Owner: opts.Owner, Manager: opts.Manager, Concurrency: opts.Concurrency, Timeout: opts.Timeout, Progress: opts.Progress}
+	po := PruneOptions{Owner: opts.Owner, Manager: opts.Manager, Concurrency: opts.Concurrency, Progress: opts.Progress}
 	if err := po.check(); err != nil {
 		return PruneResult{Kept: entries}, err
 	}
@@ -65,7 +63,7 @@ func (r *pruning) handOver(ctx context.Context, c *candidate) {
 		c.ended(ctx)
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	for attempt, delay := 1, retryDelay; ; attempt++ {
 		err := r.relabel(limited, c)
@@ -77,11 +75,11 @@ func (r *pruning) handOver(ctx context.Context, c *candidate) {
 		case attempt == deleteAttempts, trouble && attempt >= retryAttempts,
 			!trouble && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err),
 			trouble && pause(limited, delay) != nil:
-			r.failed(ctx, c, err)
+			r.failed(ctx, c, r.inTime(ctx, err))
 			return
 		}
 		delay *= 2
-		if !r.see(limited, c) { // it may have been done, and only the answer was lost
+		if !r.see(ctx, c) { // it may have been done, and only the answer was lost
 			return
 		}
 	}

@@ -22,9 +22,10 @@ const (
 	deleteAttempts = 8
 	// retryAttempts and retryDelay bound how often a request is sent to a server in
 	// trouble that does not say when to come back, about two seconds. Where it does
-	// (Retry-After), the client waits for that, within PruneOptions.Timeout.
-	retryAttempts = 4
-	retryDelay    = 100 * time.Millisecond
+	// (Retry-After), the client waits for that, within requestTimeout.
+	retryAttempts  = 4
+	retryDelay     = 100 * time.Millisecond
+	requestTimeout = time.Minute
 	// maxWatches bounds the objects that are watched at a time until they are gone.
 	maxWatches = 100
 )
@@ -86,9 +87,10 @@ func (r *pruning) look(ctx context.Context, c *candidate) {
 // see reads an object's metadata and settles the candidate if it is gone or must
 // not be touched. It returns whether there is something to do.
 func (r *pruning) see(ctx context.Context, c *candidate) bool {
-	limited, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	meta, err := r.get(limited, c)
+	err = r.inTime(ctx, err)
 	switch {
 	case err != nil:
 		r.failed(ctx, c, err)
@@ -165,6 +167,14 @@ func retry[T any](ctx context.Context, send func() (T, error)) (T, error) {
 	}
 }
 
+// inTime says that the server took too long, where that is what an error means.
+func (r *pruning) inTime(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("not answered within %s: %w", requestTimeout, err)
+	}
+	return err
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -183,16 +193,12 @@ func (r *pruning) remove(ctx context.Context, c *candidate, waiting func()) {
 		c.ended(ctx)
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, r.opts.Timeout)
-	defer cancel()
-	gone, err := r.deleteSeen(limited, c)
+	gone, err := r.deleteSeen(ctx, c)
 	if err == nil && !gone && !c.settled {
 		waiting()
-		err = r.waitGone(ctx, limited, c)
+		err = r.waitGone(ctx, c)
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !errors.As(err, new(*BlockedError)):
-		r.failed(ctx, c, fmt.Errorf("not done within %s: %w", r.opts.Timeout, err))
 	case err != nil:
 		r.failed(ctx, c, err)
 	case !c.settled:
@@ -203,23 +209,25 @@ func (r *pruning) remove(ctx context.Context, c *candidate, waiting func()) {
 // deleteSeen deletes an object. It looks again whenever it is not the version any
 // more that was looked at, or may not be; then it may settle the candidate as well.
 func (r *pruning) deleteSeen(ctx context.Context, c *candidate) (gone bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	sent := false // a delete that may have been carried out
 	for attempt, delay := 1, retryDelay; ; attempt++ {
 		if c.meta.DeletionTimestamp != nil {
 			return false, nil // on its way
 		}
-		gone, err := r.deleteVersion(ctx, c)
+		gone, err := r.deleteVersion(limited, c)
 		trouble := kube.Transient(err)
 		switch {
 		case err == nil:
 			return gone, nil
 		case attempt == deleteAttempts, trouble && attempt >= retryAttempts,
 			!trouble && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
-			return false, err
+			return false, r.inTime(ctx, err)
 		case trouble:
 			sent = true
-			if pause(ctx, delay) != nil {
-				return false, err
+			if pause(limited, delay) != nil {
+				return false, r.inTime(ctx, err)
 			}
 			delay *= 4
 		}

@@ -56,8 +56,10 @@ const (
 )
 
 // waitGone watches one object until it is gone or replaced. It bears with a server
-// in trouble until the time is up, which is limited's end.
-func (r *pruning) waitGone(ctx, limited context.Context, c *candidate) error {
+// in trouble until the time is up.
+func (r *pruning) waitGone(ctx context.Context, c *candidate) error {
+	limited, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
 	meta, uid := c.meta, c.meta.UID
 	for delay := rewatchDelay; ; {
 		now, err := r.follow(limited, c.target(), uid)
