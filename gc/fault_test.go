@@ -29,7 +29,7 @@ type fault string
 const (
 	refused     fault = "refused"          // the server is in trouble and does not carry it out
 	unanswered  fault = "answer lost"      // carried out, and the connection drops before the answer
-	killed      fault = "killed before it" // the process dies before it
+	killed      fault = "killed before it" // the process dies before it; as after the one before
 	killedAfter fault = "killed after it"  // the process dies when it was carried out
 )
 
@@ -50,7 +50,11 @@ type saboteur struct {
 
 func (s *saboteur) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		switch s.decide(req) {
+		f := s.decide(req)
+		if f == killed {
+			s.kill() // nothing runs any more but what cleans up
+		}
+		switch f {
 		case refused:
 			return answer(req, http.StatusServiceUnavailable, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":503,"reason":"ServiceUnavailable","message":"in trouble"}`), nil
 		case killed:
@@ -60,8 +64,13 @@ func (s *saboteur) wrap(next http.RoundTripper) http.RoundTripper {
 			if err != nil {
 				return nil, err
 			}
-			_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+			if req.URL.Query().Get("watch") == "" { // which has no end
+				_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+			}
 			resp.Body.Close()
+			if f == killedAfter {
+				s.kill()
+			}
 			return nil, errConnection
 		}
 		return next.RoundTrip(req)
@@ -74,15 +83,11 @@ func (s *saboteur) decide(req *http.Request) fault {
 	if s.dead {
 		return killed
 	}
-	if s.count++; s.count != s.at || req.URL.Query().Get("watch") != "" && s.fault == unanswered {
+	if s.count++; s.count != s.at {
 		return ""
 	}
 	s.last = req.Method + " " + req.URL.Path
-	if s.fault == killed || s.fault == killedAfter {
-		s.dead = true
-		// What follows the answer must not run either: the context ends with it.
-		s.kill()
-	}
+	s.dead = s.fault == killed || s.fault == killedAfter
 	return s.fault
 }
 
@@ -289,7 +294,7 @@ func TestFaultAtEveryRequest(t *testing.T) {
 		faults         []fault
 		namespaces     bool
 	}{
-		{"a set grows, changes and shrinks", []string{"a", "b", "c"}, []string{"a", "b=2", "d", "e"}, []fault{refused, unanswered, killed, killedAfter}, false},
+		{"a set grows, changes and shrinks", []string{"a", "b", "c"}, []string{"a", "b=2", "d", "e"}, []fault{refused, unanswered, killedAfter}, false},
 		{"a definition comes with its resource", []string{"a"}, []string{"a", "definition", "gadget"}, []fault{unanswered, killedAfter}, false},
 		{"a definition goes with its resource", []string{"a", "definition", "gadget"}, []string{"a"}, []fault{unanswered, killedAfter}, false},
 		{"a namespace comes and goes", []string{"a", "namespace", "inside"}, []string{"a=2"}, []fault{refused, unanswered, killedAfter}, true},

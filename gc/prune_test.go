@@ -126,6 +126,21 @@ func TestPruneOfAnApplyWhoseAnswerWasLost(t *testing.T) {
 	res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
 	require.NoError(t, err)
 	require.Equal(t, gc.Deleted, res.Objects[0].Outcome)
+
+	e = f.make(t, "copied", nil)
+	e.UID = ""
+	res, err = f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine", Manager: "kit"})
+	require.NoError(t, err)
+	require.Equal(t, gc.Foreign, res.Objects[0].Outcome, "who knows the field manager does not go by a label alone")
+	require.Contains(t, res.Objects[0].Detail, `"kit" never applied it`)
+	require.True(t, f.exists(t, "copied"))
+
+	body := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"copied","labels":{"` + gc.OwnerLabel + `":"mine"}}}`)
+	_, err = f.client.Patch(t.Context(), "copied", types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: "kit"})
+	require.NoError(t, err)
+	res, err = f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine", Manager: "kit"})
+	require.NoError(t, err)
+	require.Equal(t, gc.Deleted, res.Objects[0].Outcome)
 }
 
 func TestPruneWaitsAndNamesFinalizers(t *testing.T) {

@@ -75,7 +75,7 @@ func (r *pruning) handOver(ctx context.Context, c *candidate) {
 		case attempt == deleteAttempts, trouble && attempt >= retryAttempts,
 			!trouble && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err),
 			trouble && pause(limited, delay) != nil:
-			r.failed(ctx, c, r.inTime(ctx, err))
+			r.failed(ctx, c, inTime(ctx, err))
 			return
 		}
 		delay *= 2

@@ -90,7 +90,7 @@ func (r *pruning) see(ctx context.Context, c *candidate) bool {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	meta, err := r.get(limited, c)
-	err = r.inTime(ctx, err)
+	err = inTime(ctx, err)
 	switch {
 	case err != nil:
 		r.failed(ctx, c, err)
@@ -136,8 +136,19 @@ func (r *pruning) get(ctx context.Context, c *candidate) (*metav1.PartialObjectM
 	return meta, err
 }
 
-// servedVersion finds a version in which the server knows an object's type.
+// servedVersion finds a version in which the server knows an object's type; empty
+// if there is none. While a definition comes or goes, a group may name a version
+// that is not there: then it asks again, and rather fails than forgets an object.
 func (r *pruning) servedVersion(ctx context.Context, e Entry) (string, error) {
+	for delay, attempt := retryDelay, 1; ; delay, attempt = 4*delay, attempt+1 {
+		v, err := r.findVersion(ctx, e)
+		if !apierrors.IsNotFound(err) || attempt == retryAttempts || pause(ctx, delay) != nil {
+			return v, err
+		}
+	}
+}
+
+func (r *pruning) findVersion(ctx context.Context, e Entry) (string, error) {
 	versions, err := retry(ctx, func() ([]string, error) { return r.client.Versions(ctx, e.Group) })
 	if err != nil {
 		return "", fmt.Errorf("ask the API server for the versions of %s: %w", e.Group, err)
@@ -168,7 +179,7 @@ func retry[T any](ctx context.Context, send func() (T, error)) (T, error) {
 }
 
 // inTime says that the server took too long, where that is what an error means.
-func (r *pruning) inTime(ctx context.Context, err error) error {
+func inTime(ctx context.Context, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return fmt.Errorf("not answered within %s: %w", requestTimeout, err)
 	}
@@ -223,11 +234,11 @@ func (r *pruning) deleteSeen(ctx context.Context, c *candidate) (gone bool, err 
 			return gone, nil
 		case attempt == deleteAttempts, trouble && attempt >= retryAttempts,
 			!trouble && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
-			return false, r.inTime(ctx, err)
+			return false, inTime(ctx, err)
 		case trouble:
 			sent = true
 			if pause(limited, delay) != nil {
-				return false, r.inTime(ctx, err)
+				return false, inTime(ctx, err)
 			}
 			delay *= 4
 		}
