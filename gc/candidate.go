@@ -25,7 +25,7 @@ type candidate struct {
 	needs   []*candidate // must be done before
 	feeds   []*candidate // those that wait for this one
 	waiting int          // how many of needs are not done
-	heldBy  *candidate   // one of needs that failed
+	heldBy  *candidate   // one that failed, and because of which it is not tried
 
 	freed    bool // sends no more requests
 	reported bool // done is final, and nothing works on it any more
@@ -82,6 +82,7 @@ func settleParents(cs []*candidate) {
 		switch {
 		case child == nil || c.settled || c.moves != "":
 		case child.done.Outcome == Failed:
+			c.heldBy = child
 			c.fail(fmt.Errorf("not tried: deleting it would delete %s, which failed", child.entry.Key))
 		case c.meta != nil && c.meta.DeletionTimestamp != nil:
 			// Its end cannot be stopped any more: see it through.

@@ -177,21 +177,26 @@ func checkOwner(name string) error {
 // resultOf collects what became of the candidates, in the order of deletion.
 func resultOf(cs []*candidate) (PruneResult, error) {
 	var res PruneResult
-	var failed []Pruned
+	var failed, held []Pruned // causes before consequences
 	for phase := range phaseCount {
 		for _, c := range cs {
 			if c.phase != phase {
 				continue
 			}
 			res.Objects = append(res.Objects, c.done)
-			if c.done.Outcome == Failed {
+			if c.done.Outcome != Failed {
+				continue
+			}
+			res.Kept = append(res.Kept, c.entry)
+			if c.heldBy == nil {
 				failed = append(failed, c.done)
-				res.Kept = append(res.Kept, c.entry)
+			} else {
+				held = append(held, c.done)
 			}
 		}
 	}
 	res.Kept = NewInventory(res.Kept...)
-	if len(failed) > 0 {
+	if failed = append(failed, held...); len(failed) > 0 {
 		return res, &PruneError{Failed: failed}
 	}
 	return res, nil

@@ -97,6 +97,24 @@ func TestPruneLeavesAlone(t *testing.T) {
 		{"asked-in-flux-words", func(u *unstructured.Unstructured) {
 			u.SetAnnotations(map[string]string{gc.FluxPruneAnnotation: "Disabled"})
 		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/prune"},
+		{"asked-by-label", func(u *unstructured.Unstructured) {
+			u.SetLabels(map[string]string{gc.OwnerLabel: "mine", gc.FluxPruneAnnotation: "DISABLED"})
+		}, nil, gc.Orphaned, "label kustomize.toolkit.fluxcd.io/prune"},
+		{"not-reconciled-in-flux-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"})
+		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/reconcile"},
+		{"ignored-in-flux-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"kustomize.toolkit.fluxcd.io/ssa": "Ignore"})
+		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/ssa"},
+		{"detached", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"client.lifecycle.config.k8s.io/deletion": "detach"})
+		}, nil, gc.Orphaned, "client.lifecycle.config.k8s.io/deletion"},
+		{"kept-in-cli-utils-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"cli-utils.sigs.k8s.io/on-remove": "keep"})
+		}, nil, gc.Orphaned, "cli-utils.sigs.k8s.io/on-remove"},
+		{"kept-in-helm-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"helm.sh/resource-policy": "keep"})
+		}, nil, gc.Orphaned, "helm.sh/resource-policy"},
 		{"of-another-set", func(u *unstructured.Unstructured) {
 			u.SetLabels(map[string]string{gc.OwnerLabel: "theirs"})
 		}, nil, gc.Foreign, `"theirs", not "mine"`},
