@@ -42,7 +42,7 @@ func (e *DamagedError) Terminal() bool { return true }
 // PruneError says which objects could not be deleted. They are kept in the
 // inventory and tried again.
 type PruneError struct {
-	Failed []Pruned // those with an Err, never empty
+	Failed []Pruned // those with an Err, never empty; causes before what they held up
 }
 
 func (e *PruneError) Error() string {

@@ -97,6 +97,24 @@ func TestPruneLeavesAlone(t *testing.T) {
 		{"asked-in-flux-words", func(u *unstructured.Unstructured) {
 			u.SetAnnotations(map[string]string{gc.FluxPruneAnnotation: "Disabled"})
 		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/prune"},
+		{"asked-by-label", func(u *unstructured.Unstructured) {
+			u.SetLabels(map[string]string{gc.OwnerLabel: "mine", gc.FluxPruneAnnotation: "DISABLED"})
+		}, nil, gc.Orphaned, "label kustomize.toolkit.fluxcd.io/prune"},
+		{"not-reconciled-in-flux-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"kustomize.toolkit.fluxcd.io/reconcile": "disabled"})
+		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/reconcile"},
+		{"ignored-in-flux-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"kustomize.toolkit.fluxcd.io/ssa": "Ignore"})
+		}, nil, gc.Orphaned, "kustomize.toolkit.fluxcd.io/ssa"},
+		{"detached", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"client.lifecycle.config.k8s.io/deletion": "detach"})
+		}, nil, gc.Orphaned, "client.lifecycle.config.k8s.io/deletion"},
+		{"kept-in-cli-utils-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"cli-utils.sigs.k8s.io/on-remove": "keep"})
+		}, nil, gc.Orphaned, "cli-utils.sigs.k8s.io/on-remove"},
+		{"kept-in-helm-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{"helm.sh/resource-policy": "keep"})
+		}, nil, gc.Orphaned, "helm.sh/resource-policy"},
 		{"of-another-set", func(u *unstructured.Unstructured) {
 			u.SetLabels(map[string]string{gc.OwnerLabel: "theirs"})
 		}, nil, gc.Foreign, `"theirs", not "mine"`},
@@ -124,6 +142,21 @@ func TestPruneOfAnApplyWhoseAnswerWasLost(t *testing.T) {
 	e := f.make(t, "lost", nil)
 	e.UID, e.ResourceVersion = "", ""
 	res, err := f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine"})
+	require.NoError(t, err)
+	require.Equal(t, gc.Deleted, res.Objects[0].Outcome)
+
+	e = f.make(t, "copied", nil)
+	e.UID = ""
+	res, err = f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine", Manager: "kit"})
+	require.NoError(t, err)
+	require.Equal(t, gc.Foreign, res.Objects[0].Outcome, "who knows the field manager does not go by a label alone")
+	require.Contains(t, res.Objects[0].Detail, `"kit" never applied it`)
+	require.True(t, f.exists(t, "copied"))
+
+	body := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"copied","labels":{"` + gc.OwnerLabel + `":"mine"}}}`)
+	_, err = f.client.Patch(t.Context(), "copied", types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: "kit"})
+	require.NoError(t, err)
+	res, err = f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine", Manager: "kit"})
 	require.NoError(t, err)
 	require.Equal(t, gc.Deleted, res.Objects[0].Outcome)
 }

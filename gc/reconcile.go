@@ -17,8 +17,13 @@ type Steps struct {
 	// them, and returns the entries of all targets that exist afterwards, also
 	// when it fails.
 	Apply func(ctx context.Context, previous Inventory) (Inventory, error)
-	// Prune deletes what left the set; see Pruner.Prune. Nil keeps everything, in
-	// the cluster and in the inventory.
+	// Pruner deletes what left the set, as PruneOptions say. Reconcile tells it the
+	// size of the set, which its guard compares with. Without it, and without Prune,
+	// everything is kept, in the cluster and in the inventory.
+	Pruner       *Pruner
+	PruneOptions PruneOptions
+	// Prune is called in place of Pruner by those who delete in a way of their own.
+	// It has to guard against deletions that nobody meant itself.
 	Prune func(ctx context.Context, gone Inventory) (PruneResult, error)
 }
 
@@ -71,11 +76,20 @@ func Reconcile(ctx context.Context, store Store, s Steps) (Report, error) {
 	gone := withoutTwins(union.Minus(wanted), wanted)
 	gone, r.report.Held = holdParents(gone, wanted)
 	keep := gone
-	if len(gone) > 0 && s.Prune != nil {
-		r.report.Pruned, err = s.Prune(ctx, gone)
+	if prune := s.pruneFunc(SetSize{Before: len(stored), After: len(wanted)}); len(gone) > 0 && prune != nil {
+		r.report.Pruned, err = prune(ctx, gone)
 		keep = r.report.Pruned.left(gone, err)
 	}
 	return r.report, r.saveAfter(ctx, wanted.Union(keep).Union(r.report.Held), err)
+}
+
+func (s Steps) pruneFunc(size SetSize) func(context.Context, Inventory) (PruneResult, error) {
+	if s.Prune != nil || s.Pruner == nil {
+		return s.Prune
+	}
+	opts := s.PruneOptions
+	opts.Set = size
+	return func(ctx context.Context, gone Inventory) (PruneResult, error) { return s.Pruner.Prune(ctx, gone, opts) }
 }
 
 // withoutTwins leaves out the entries of objects that are wanted under another
