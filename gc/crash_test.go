@@ -21,8 +21,8 @@ type fate int
 const (
 	carriedOut fate = iota
 	neverSent       // as if the process had died before it
-	unanswered      // carried out, and the answer was lost
-	refused         // the server answers 500
+	answerLost      // carried out, and the answer was lost
+	outOfOrder      // the server answers 500
 )
 
 var errDead = errors.New("the connection is dead")
@@ -53,14 +53,14 @@ func (m *mortal) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch f {
 	case neverSent:
 		return nil, errDead
-	case refused:
+	case outOfOrder:
 		return &http.Response{
 			StatusCode: http.StatusInternalServerError, Header: http.Header{}, Request: req, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 			Body: io.NopCloser(strings.NewReader("out of order")),
 		}, nil
 	}
 	resp, err := m.next.RoundTrip(req)
-	if err == nil && f == unanswered {
+	if err == nil && f == answerLost {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 		return nil, errDead
@@ -103,7 +103,7 @@ func TestSaveKilledAtEveryRequest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, fate := range []fate{neverSent, unanswered, refused} {
+			for _, fate := range []fate{neverSent, answerLost, outOfOrder} {
 				for at, done := 1, false; !done; at++ {
 					done = f.killSave(t, tt.old, tt.new, at, fate)
 				}

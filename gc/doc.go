@@ -6,7 +6,7 @@
 // puts saving, applying and pruning in the one order that loses nothing when it
 // is interrupted, for any applier. A [Pruner] deletes what left the set.
 //
-//	store, err := gc.NewConfigMapStore(cfg, "team", "shop-inventory", gc.ConfigMapStoreOptions{})
+//	store, err := gc.NewConfigMapStore(cfg, "team", "shop-inventory", gc.StoreOptions{})
 //	pruner, err := gc.NewPruner(cfg)
 //	report, err := gc.Reconcile(ctx, store, gc.Steps{
 //		Targets: targets, // ssa.Applier.Targets names them

@@ -136,7 +136,7 @@ func (w *world) reconcile(ctx context.Context, objs []*unstructured.Unstructured
 	if err != nil {
 		return err
 	}
-	store, err := gc.NewConfigMapStore(cfg, w.ns, "inventory", gc.ConfigMapStoreOptions{})
+	store, err := gc.NewConfigMapStore(cfg, w.ns, "inventory", gc.StoreOptions{})
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (w *world) check(t *testing.T, objs []*unstructured.Unstructured, gone []*u
 		require.NoError(t, err, "%s is a stranger's", name)
 		require.Equal(t, version, u.GetResourceVersion(), "%s is a stranger's", name)
 	}
-	store, err := gc.NewConfigMapStore(w.cfg, w.ns, "inventory", gc.ConfigMapStoreOptions{})
+	store, err := gc.NewConfigMapStore(w.cfg, w.ns, "inventory", gc.StoreOptions{})
 	require.NoError(t, err)
 	inv, err := store.Load(t.Context())
 	require.NoError(t, err)

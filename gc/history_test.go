@@ -202,7 +202,7 @@ func (h *history) holds() {
 }
 
 func (h *history) record() gc.Inventory {
-	store, err := gc.NewConfigMapStore(h.cfg, h.ns, "inventory", gc.ConfigMapStoreOptions{})
+	store, err := gc.NewConfigMapStore(h.cfg, h.ns, "inventory", gc.StoreOptions{})
 	require.NoError(h.t, err)
 	inv, err := store.Load(h.t.Context())
 	require.NoError(h.t, err)

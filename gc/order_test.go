@@ -221,13 +221,6 @@ func (f *fixture) beforeDelete(t *testing.T, do func(n int)) *gc.Pruner {
 	})
 }
 
-func (f *fixture) patch(t *testing.T, name, body string) {
-	t.Helper()
-	if _, err := f.client.Patch(t.Context(), name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
-		t.Errorf("patch %s: %v", name, err)
-	}
-}
-
 // What happens between the look and the delete is seen, on the very version.
 func TestAttackBetweenLookAndDelete(t *testing.T) {
 	opts := gc.PruneOptions{Owner: "mine"}

@@ -82,7 +82,7 @@ func TestARoleInOneNamespaceSuffices(t *testing.T) {
 	}).wrap)
 	pruner, err := gc.NewPruner(strict)
 	require.NoError(t, err)
-	store, err := gc.NewConfigMapStore(strict, f.ns, "inventory", gc.ConfigMapStoreOptions{})
+	store, err := gc.NewConfigMapStore(strict, f.ns, "inventory", gc.StoreOptions{})
 	require.NoError(t, err)
 	reconcile := func(names ...string) gc.Report {
 		var targets []gc.Entry
