@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/gitopskit/gitopskit/gc"
 	"github.com/gitopskit/gitopskit/gc/gctest"
-	"github.com/gitopskit/gitopskit/internal/meter"
 )
 
 func configMapStore(t *testing.T, cfg *rest.Config, ns, name string) *gc.ClusterStore {
@@ -296,28 +296,45 @@ func TestInventoryTooLarge(t *testing.T) {
 	require.ErrorContains(t, err, "ConfigMap 000000 lacks an API version")
 }
 
-// The identity of a set needs no more than to get, create, update and delete.
+// The identity of a set needs no more than to get, create, update and delete, in
+// its own namespace: the server refuses everything else.
 func TestStoreRights(t *testing.T) {
 	f := setup(t)
-	var m meter.Meter
-	f.cfg.Wrap(m.Wrap)
-	var requests []string
-	m.Observe(func(method, path string) { requests = append(requests, method+" "+path) })
-	s := gc.Shrunk(configMapStore(t, f.cfg, f.ns, "inventory"), 1)
-	load(t, s)
-	save(t, s, numbered(30))
-	load(t, gc.Shrunk(configMapStore(t, f.cfg, f.ns, "inventory"), 1))
-	save(t, s, nil)
-	base := "/api/v1/namespaces/" + f.ns + "/configmaps"
-	for _, r := range requests {
-		method, path, _ := strings.Cut(r, " ")
-		if path == base {
-			require.Equal(t, "POST", method)
-			continue
+	client, err := dynamic.NewForConfig(f.cfg)
+	require.NoError(t, err)
+	rbac := func(resource, kind string, fields map[string]any) {
+		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": "store"}}}
+		for k, v := range fields {
+			u.Object[k] = v
 		}
-		require.True(t, strings.HasPrefix(path, base+"/inventory"), r)
-		require.Contains(t, []string{"GET", "PUT", "DELETE"}, method)
+		gvr := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: resource}
+		_, err := client.Resource(gvr).Namespace(f.ns).Create(t.Context(), u, metav1.CreateOptions{})
+		require.NoError(t, err)
 	}
+	rbac("roles", "Role", map[string]any{"rules": []any{map[string]any{
+		"apiGroups": []any{""}, "resources": []any{"configmaps"}, "verbs": []any{"get", "create", "update", "delete"},
+	}}})
+	rbac("rolebindings", "RoleBinding", map[string]any{
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "store"},
+		"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": "store", "namespace": f.ns}},
+	})
+	f.cfg.Impersonate.UserName = "system:serviceaccount:" + f.ns + ":store"
+	s := gc.Shrunk(configMapStore(t, f.cfg, f.ns, "inventory"), 1)
+	require.Eventually(t, func() bool { // the server learns of the role
+		_, err := s.Load(t.Context())
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	inv := numbered(30)
+	save(t, s, inv)
+	save(t, s, inv[9:])
+	require.True(t, inv[9:].Equal(load(t, configMapStore(t, f.cfg, f.ns, "inventory"))))
+	save(t, s, nil)
+	require.Empty(t, f.names(t))
+
+	secrets, err := gc.NewSecretStore(f.cfg, f.ns, "inventory", gc.StoreOptions{})
+	require.NoError(t, err)
+	_, err = secrets.Load(t.Context())
+	require.True(t, apierrors.IsForbidden(err), "the test tests something")
 }
 
 func TestStoreErrorsAreTyped(t *testing.T) {

@@ -150,6 +150,8 @@ func bytesOf(f form, s string) ([]byte, bool) {
 		b, err = hex.DecodeString(s)
 	case packedID:
 		b, err = hex.DecodeString(s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:])
+	default:
+		b = []byte(s)
 	}
 	return b, err == nil
 }
@@ -163,8 +165,9 @@ func textOf(f form, b []byte) string {
 	case packedID:
 		h := hex.EncodeToString(b)
 		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	default:
+		return string(b)
 	}
-	return string(b)
 }
 
 // decodeEntries is the reverse. It inflates at most limit bytes, and refuses what

@@ -58,6 +58,7 @@ func (m *mortal) RoundTrip(req *http.Request) (*http.Response, error) {
 			StatusCode: http.StatusInternalServerError, Header: http.Header{}, Request: req, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 			Body: io.NopCloser(strings.NewReader("out of order")),
 		}, nil
+	default:
 	}
 	resp, err := m.next.RoundTrip(req)
 	if err == nil && f == answerLost {

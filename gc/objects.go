@@ -18,7 +18,7 @@ import (
 const (
 	configMapKind = "ConfigMap"
 	secretKind    = "Secret"
-	secretType    = "gitopskit.dev/inventory"
+	secretType    = "gitopskit.dev/inventory" //nolint:gosec // the type of the object, not what is in it
 
 	// inventoryAnnotation is on every object of a store, with the name of its index.
 	inventoryAnnotation = "gitopskit.dev/inventory"

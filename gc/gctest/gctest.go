@@ -289,6 +289,8 @@ func (s *suite) large() {
 		one[i].ResourceVersion += "1"
 	}
 	save(one)
+	one[Large/5].Intent = "changed in place, in what was saved before"
+	save(one)
 	save(one[Large/2:])
 	save(one[:10])
 }
