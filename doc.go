@@ -57,9 +57,8 @@
 //			res, err := applier.Apply(ctx, objects, opts)
 //			return res.Entries, err
 //		},
-//		Prune: func(ctx context.Context, gone gc.Inventory) (gc.PruneResult, error) {
-//			return pruner.Prune(ctx, gone, gc.PruneOptions{Owner: "shop"})
-//		},
+//		Pruner:       pruner,
+//		PruneOptions: gc.PruneOptions{Owner: "shop"},
 //	})
 //	health, err := applier.Wait(ctx, report.Inventory, ssa.WaitOptions{Owner: "shop"})
 //

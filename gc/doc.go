@@ -16,9 +16,8 @@
 //			res, err := applier.Apply(ctx, objects, ssa.ApplyOptions{Owner: "shop", Previous: previous})
 //			return res.Entries, err
 //		},
-//		Prune: func(ctx context.Context, gone gc.Inventory) (gc.PruneResult, error) {
-//			return pruner.Prune(ctx, gone, gc.PruneOptions{Owner: "shop"})
-//		},
+//		Pruner:       pruner,
+//		PruneOptions: gc.PruneOptions{Owner: "shop"},
 //	})
 //
 // # Guarantees
@@ -31,8 +30,10 @@
 //
 // Nothing is deleted that is not ours: an object must carry [OwnerLabel] with the
 // set's value, on the very version that is deleted, and have the UID that was
-// recorded (none was if the answer to its first apply was lost). If it changes
-// between the look and the delete, it is looked at again.
+// recorded. Where the answer to an apply was lost, so that none or an older one is
+// on record, it is ours if the field manager of the set applied it, as the server
+// recorded (see PruneOptions.Manager). If it changes between the look and the
+// delete, it is looked at again.
 // Two objects are never taken for one another: a [Key] is compared field by field
 // and has no text form that is parsed back.
 //
@@ -41,9 +42,62 @@
 // reason known to the inventory, would be deleted with it. An object that the set
 // now names in another API group is not deleted under the old name.
 //
-// Pruning needs get, delete and (for objects that finalizers hold) watch on the
-// types in the inventory. It needs no list, no cluster role, and no discovery
-// unless a type is no longer served.
+// Pruning needs get and delete on the types in the inventory, and patch to hand
+// objects over. With watch it sees at once when an object that finalizers hold is
+// gone; without, it asks every two seconds. It needs no list, no cluster role, and
+// no discovery unless a type is no longer served.
+//
+// # The guard
+//
+// A render that came out empty, a path that moved, a name prefix that changed:
+// before the first delete, [Guard] looks at what would go in all. It asks for a
+// confirmation when nothing would be left of the set; when more than 50 objects
+// would go and they are more than half of the set; and for each object whose
+// deletion destroys what no apply brings back, see [ProtectedKinds]. Neither a team
+// that renames some objects nor one that removes a service of a set meets it.
+//
+// Then nothing is deleted, everything stays on record, and the [GuardError] says
+// what would go and how to confirm it. A confirmation holds for exactly these
+// objects, by UID: one that is kept or comes back confirms nothing else. If some
+// deletions fail after it was given, those that are left may need another.
+//
+// # How objects are deleted
+//
+// Dependents of an object (the Pods of a ReplicaSet) are deleted in the background,
+// or as PruneOptions.Propagation and the object's own annotation say:
+//
+//	gitopskit.dev/propagation: background | foreground | orphan
+//	config.kubernetes.io/depends-on: apps/namespaces/shop/Deployment/db   (goes before it)
+//
+// Webhooks go first and namespaces, API services and definitions last; see
+// [Pruner.Prune]. An object that finalizers hold takes no place from others. When
+// the time is up, a [BlockedError] names the finalizers, and of a namespace or a
+// definition what it says of what is left in it. Whatever was refused, by a webhook
+// or for want of a right, stays on record with the reason and is tried again with
+// the next Prune. Where one object fails because of another, the cause is named
+// first.
+//
+// An object that leaves the set is kept if its metadata says so, in our words or in
+// those that it may already carry (upper and lower case alike; the Flux ones as
+// labels too):
+//
+//	gitopskit.dev/prune: disabled
+//	kustomize.toolkit.fluxcd.io/prune: disabled
+//	kustomize.toolkit.fluxcd.io/reconcile: disabled
+//	kustomize.toolkit.fluxcd.io/ssa: ignore
+//	client.lifecycle.config.k8s.io/deletion: detach
+//	cli-utils.sigs.k8s.io/on-remove: keep
+//	helm.sh/resource-policy: keep
+//
+// # Moving objects to another set
+//
+// If the new set applies an object before the old one drops it, there is nothing to
+// do: it carries the new owner's label, is [Foreign] to the old set and leaves its
+// record. In the opposite order, tell the old set: by PruneOptions.Elsewhere, which
+// gives the object to the new set where Prune would delete it, or by
+// [Pruner.Release] beforehand. There is no moment at which it is deleted. Fields
+// that the old set's field manager applied stay with that manager, unless both have
+// the same or the new one takes them over.
 //
 // An inventory is saved all or nothing, whatever its size and wherever the process
 // is killed, and of several that save at once one wins: see [ClusterStore] for how.
@@ -90,7 +144,18 @@
 // unregistered and keeps its objects, they are forgotten.
 //
 // An object whose owner label somebody removed is reported as [Foreign] and left
-// in the cluster, as is one that somebody deleted and made again.
+// in the cluster, as is one that somebody else deleted and made again.
+//
+// An object on record without a UID is ours by its label alone where
+// PruneOptions.Manager is empty: set it to the applier's field manager. Edges
+// between objects count while both are being pruned; that an object which stays in
+// the set depends on one that goes, nobody notices here.
+//
+// A request is sent up to four times to a server in trouble, over two seconds, or
+// when the server says, within a minute. When none answers any more, the Prune
+// ends. An annotation counts up to 1,000 dependencies, an error names up to 20
+// finalizers, and a [GuardError] up to 100 objects. At most 100 objects are watched
+// at a time.
 //
 // # Threat model
 //

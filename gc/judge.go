@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // maxQuoted bounds what somebody else wrote and a message repeats, in bytes.
@@ -113,5 +111,13 @@ func (c *candidate) propagation(opts PruneOptions) (metav1.DeletionPropagation, 
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("its annotation %s is %q; it must be background, foreground or orphan", PropagationAnnotation, clip.Text(text, maxQuoted))
+	return "", fmt.Errorf("its annotation %s is %q; it must be background, foreground or orphan", PropagationAnnotation, quote(text))
+}
+
+// quote bounds what somebody else wrote.
+func quote(text string) string {
+	if len(text) <= maxQuoted {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxQuoted], "") + "…"
 }

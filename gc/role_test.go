@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -120,6 +121,25 @@ func TestARoleInOneNamespaceSuffices(t *testing.T) {
 	res, err := pruner.Release(t.Context(), gc.NewInventory(gc.Entry{Key: f.key("a"), Version: "v1", Resource: "configmaps"}), gc.ReleaseOptions{Owner: "mine"})
 	require.NoError(t, err)
 	require.Equal(t, gc.HandedOver, res.Objects[0].Outcome)
+}
+
+// What the identity may not do is said, kept on record, and stops nothing else.
+func TestPruneWithoutTheRight(t *testing.T) {
+	f := setup(t)
+	pruner, err := gc.NewPruner(f.restricted(t))
+	require.NoError(t, err)
+	secret := gc.Entry{Key: gc.Key{Kind: "Secret", Namespace: f.ns, Name: "s"}, Version: "v1", Resource: "secrets"}
+	account := gc.Entry{Key: gc.Key{Kind: "ServiceAccount", Namespace: f.ns, Name: "a"}, Version: "v1", Resource: "serviceaccounts"}
+	mine := f.make(t, "mine", nil)
+	res, err := pruner.Prune(t.Context(), gc.NewInventory(mine, secret, account), gc.PruneOptions{Owner: "mine"})
+	var failed *gc.PruneError
+	require.ErrorAs(t, err, &failed)
+	require.Len(t, failed.Failed, 2)
+	for _, p := range failed.Failed {
+		require.True(t, apierrors.IsForbidden(p.Err), "%v", p.Err)
+	}
+	require.Equal(t, gc.NewInventory(secret, account), res.Kept)
+	require.False(t, f.exists(t, "mine"))
 }
 
 // The same with ssa, which asks the server for its types, as everyone may.

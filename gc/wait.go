@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -149,7 +148,7 @@ func (r *pruning) conditions(ctx context.Context, t kube.Target) []string {
 		text, _ := cond["message"].(string)
 		about := strings.HasPrefix(name, "Namespace") || name == "Terminating"
 		if about && cond["status"] == "True" && text != "" && len(said) < maxBlockers {
-			said = append(said, clip.Text(text, maxQuoted))
+			said = append(said, quote(text))
 		}
 	}
 	return said

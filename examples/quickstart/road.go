@@ -176,9 +176,8 @@ func (r *road) apply(ctx context.Context, w *walked) (string, error) {
 			w.result = res
 			return res.Entries, err
 		},
-		Prune: func(ctx context.Context, gone gc.Inventory) (gc.PruneResult, error) {
-			return r.pruner.Prune(ctx, gone, gc.PruneOptions{Owner: r.owner})
-		},
+		Pruner:       r.pruner,
+		PruneOptions: gc.PruneOptions{Owner: r.owner},
 	})
 	return tally(w), err
 }

@@ -219,10 +219,10 @@ func (s *stage) removeAll(ctx context.Context, w *walked) error {
 	err := s.out.steps(ctx, step{"prune", func(ctx context.Context) (string, error) {
 		var err error
 		report, err = gc.Reconcile(ctx, s.road.inventory, gc.Steps{
-			Apply: func(context.Context, gc.Inventory) (gc.Inventory, error) { return nil, nil },
-			Prune: func(ctx context.Context, gone gc.Inventory) (gc.PruneResult, error) {
-				return s.road.pruner.Prune(ctx, gone, gc.PruneOptions{Owner: owner})
-			},
+			Apply:  func(context.Context, gc.Inventory) (gc.Inventory, error) { return nil, nil },
+			Pruner: s.road.pruner,
+			// An empty set needs a confirmation, unless it is meant.
+			PruneOptions: gc.PruneOptions{Owner: owner, Guard: gc.Guard{Emptying: true}},
 		})
 		return fmt.Sprintf("%d objects", len(report.Pruned.Objects)), err
 	}})
