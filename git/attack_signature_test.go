@@ -256,5 +256,5 @@ func TestAttackOpenPGPIssuer(t *testing.T) {
 func TestAttackSlowPattern(t *testing.T) {
 	start := time.Now()
 	require.False(t, git.MatchPattern(strings.Repeat("*a", 500)+"b", strings.Repeat("a", 5000)))
-	require.Less(t, time.Since(start), 5*time.Second)
+	require.Less(t, time.Since(start), time.Minute)
 }

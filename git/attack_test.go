@@ -732,7 +732,7 @@ func TestAttackStuckServer(t *testing.T) {
 				if err == nil {
 					_, err = r.Fetch(ctx, rev, git.FetchOptions{})
 				}
-				require.Less(t, time.Since(begin), 5*time.Second)
+				require.Less(t, time.Since(begin), time.Minute)
 				switch how {
 				case "cancelled":
 					require.ErrorIs(t, err, context.Canceled)

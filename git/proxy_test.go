@@ -279,7 +279,7 @@ func requireCancelled(t *testing.T, r *git.Remote) {
 	defer timer.Stop()
 	begin := time.Now()
 	_, err := r.Resolve(ctx, git.Ref{})
-	require.Less(t, time.Since(begin), 5*time.Second)
+	require.Less(t, time.Since(begin), time.Minute)
 	require.ErrorIs(t, err, context.Canceled)
 	require.GreaterOrEqual(t, time.Since(begin), 50*time.Millisecond, "it did not hang: %v", err)
 }

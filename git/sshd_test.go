@@ -125,7 +125,7 @@ func TestOpenRefusesSSHKeys(t *testing.T) {
 			require.ErrorIs(t, err, git.ErrInvalidAuth)
 			require.ErrorContains(t, err, tt.says)
 			require.NotContains(t, err.Error(), "canary")
-			require.Less(t, time.Since(begin), 5*time.Second)
+			require.Less(t, time.Since(begin), time.Minute)
 		})
 	}
 }
@@ -189,7 +189,7 @@ func TestAttackSSHTalk(t *testing.T) {
 			_, err := open(t, "ssh://"+addr+"/x", git.Options{Auth: git.Auth{SSHKey: private}}).Resolve(t.Context(), git.Ref{})
 			require.ErrorIs(t, err, git.ErrUnreachable)
 			require.ErrorContains(t, err, tt.says)
-			require.Less(t, time.Since(begin), 20*time.Second)
+			require.Less(t, time.Since(begin), time.Minute)
 		})
 	}
 }

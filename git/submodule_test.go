@@ -80,7 +80,7 @@ func TestAttackGitmodules(t *testing.T) {
 		start := time.Now()
 		_, err := git.ParseGitmodules([]byte("[x]\n" + strings.Repeat(line, (1<<20-4)/len(line))))
 		require.NoError(t, err)
-		require.Less(t, time.Since(start), 10*time.Second, "%q", line)
+		require.Less(t, time.Since(start), time.Minute, "%q", line)
 	}
 }
 
