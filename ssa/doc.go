@@ -65,7 +65,12 @@
 //
 // Wait keeps one watch for each type and namespace, no goroutine and no request
 // for an object, for 5 minutes unless told otherwise. It survives an API server
-// that is away for up to 15 seconds.
+// that is away for up to 15 seconds, and watches that expire. What an object's
+// health is, kstatus says, or checks of your own, in Go or in CEL (package
+// ssa/celhealth). Two things differ from kstatus: a Job is ready when it is
+// complete, and custom resources that tell nothing may be waited for. A finished
+// Job that vanishes counts if the wait saw its end; one that was gone before counts
+// with WaitOptions.GoneJobs.
 //
 // # Threat model
 //
