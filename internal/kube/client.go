@@ -230,17 +230,25 @@ func (c *Client) Get(ctx context.Context, t Target) (*unstructured.Unstructured,
 // namespace (all namespaces if empty) that the label selector selects, page by page.
 func (c *Client) ListMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
 	each func(*metav1.PartialObjectMetadata)) error {
+	_, err := c.SnapshotMetadata(ctx, gvr, namespace, selector, each)
+	return err
+}
+
+// SnapshotMetadata is ListMetadata, and returns the version of the list: a watch
+// from there on misses nothing.
+func (c *Client) SnapshotMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
+	each func(*metav1.PartialObjectMetadata)) (version string, err error) {
 	opts := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
 	for {
 		page, err := c.Metadata.Resource(gvr).Namespace(namespace).List(ctx, opts)
 		if err != nil {
-			return err
+			return "", err
 		}
 		for i := range page.Items {
 			each(&page.Items[i])
 		}
 		if page.Continue == "" {
-			return nil
+			return page.ResourceVersion, nil
 		}
 		opts.Continue = page.Continue
 	}
