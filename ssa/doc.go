@@ -21,7 +21,8 @@
 // A reconcile costs what changed. Objects that nobody touched since the inventory
 // was taken cost one metadata list for each of their types in each namespace, and
 // no request each; an identity that may not list pays one small read per object,
-// and Result.Notes says so. Where [Applier.Watch] runs they cost nothing at all. An object that is new or has changed in the set costs one request. One that
+// and Result.Notes says so. Where [Applier.Watch] runs they cost nothing at all.
+// An object that is new or has changed in the set costs one request. One that
 // somebody else changed costs two: a look at what they did, and the correction.
 //
 // An outside change is seen by the object's own bookkeeping: an equal
@@ -91,4 +92,11 @@
 // types of Kubernetes itself are addressed or ordered. What they may create is up
 // to the rights of the identity in the rest.Config; give it no more than the set
 // needs. The API server is trusted.
+//
+// [Clients] makes appliers that act as a set's own service account or user, on one
+// pool of connections and one knowledge of types. An identity that the server would
+// take for nobody, and so for the program itself, is an error before any request.
+// [ConfigFromKubeconfig] reads a kubeconfig that comes from outside: what would run
+// a program, read a file, skip the check of the server or take a detour is refused
+// unless allowed, one by one.
 package ssa
