@@ -128,8 +128,9 @@ func valid(s Status) Status {
 	switch s {
 	case Current, InProgress, Broken, Terminating, NotFound:
 		return s
+	default:
+		return Unknown
 	}
-	return Unknown
 }
 
 // maxMessage bounds what controllers say: a message ends up in errors and events.

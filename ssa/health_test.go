@@ -326,17 +326,22 @@ func TestWaitOutlastsItsWatches(t *testing.T) {
 	}
 }
 
-func TestWaitOutlastsTheServersRestart(t *testing.T) {
+// Both kinds of watches: the one of a wait, and the one that spares requests.
+func TestWatchesOutlastTheServersRestart(t *testing.T) {
 	plane, err := controlplane.Start(t.Context(), controlplane.Options{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, plane.Close()) }()
 	f := &fixture{meter: &meter.Meter{}, ns: "default"}
 	f.applier = newApplier(t, plane.Config(), f.meter)
-	res := f.apply(t, objects(t, `
+	objs := objects(t, `
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: a}
-spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}`), f.options())
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}`)
+	res := f.apply(t, objs, f.options())
+	changes := f.watching(t, ssa.WatchOptions{})
+	res, _ = f.again(t, objs, res)
+	f.quiet(t, objs, res)
 	others, err := dynamic.NewForConfig(plane.Config())
 	require.NoError(t, err)
 	restarted := make(chan error, 1)
@@ -360,4 +365,8 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}`), f
 	}}})
 	require.NoError(t, err)
 	require.NoError(t, <-restarted)
+	await(t, changes, "test PersistentVolumeClaim/a")
+	res, requests := f.again(t, objs, res)
+	require.EqualValues(t, 2, requests)
+	f.quiet(t, objs, res)
 }

@@ -26,7 +26,7 @@ const (
 	maxWatched = 200_000
 	// catchUp bounds how long Apply waits for the watch to report what the last
 	// Apply wrote. It takes milliseconds.
-	catchUp = time.Second
+	catchUp = 2 * time.Second
 )
 
 // WatchOptions of Watch. The zero value is usable.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gitopskit/gitopskit/gc"
 	"github.com/gitopskit/gitopskit/internal/controlplane/testplane"
+	"github.com/gitopskit/gitopskit/internal/meter"
 	"github.com/gitopskit/gitopskit/ssa"
 )
 
@@ -284,19 +285,22 @@ func TestSilentWatchIsNotBelieved(t *testing.T) {
 	f := setup(t)
 	objs := configMapsOf(3)
 	prev := f.apply(t, objs, f.options())
-	f.watching(t, ssa.WatchOptions{MaxSilence: 200 * time.Millisecond})
+	f.watching(t, ssa.WatchOptions{MaxSilence: 500 * time.Millisecond})
 	prev, _ = f.again(t, objs, prev)
 	require.Eventually(t, func() bool {
 		res, requests := f.again(t, objs, prev)
 		require.Equal(t, len(objs), res.Count(ssa.Unchanged))
 		return requests == 1 // the list of before
 	}, 10*time.Second, 20*time.Millisecond)
-	f.patch(t, configMaps, "cm-00001", "x", types.MergePatchType, `{"metadata":{"annotations":{"a":"sign of life"}}}`)
+	signs := 0
 	require.Eventually(t, func() bool {
 		var requests int64
-		prev, requests = f.again(t, objs, prev)
-		return requests == 0
-	}, 10*time.Second, 5*time.Millisecond)
+		if prev, requests = f.again(t, objs, prev); requests == 1 { // listed: the watch has been silent for too long
+			signs++
+			f.patch(t, configMaps, "cm-00001", "x", types.MergePatchType, fmt.Sprintf(`{"metadata":{"annotations":{"sign":"%d"}}}`, signs))
+		}
+		return signs > 0 && requests == 0
+	}, 20*time.Second, 5*time.Millisecond)
 }
 
 func TestIdentityThatMayNotWatchListsAndIsTold(t *testing.T) {
@@ -466,4 +470,39 @@ func TestFullCheckComesByItself(t *testing.T) {
 			require.Equal(t, c.full, full)
 		})
 	}
+}
+
+// What a set of ten thousand objects costs that nobody touched, and that is watched.
+func BenchmarkApplyUnchangedWatched(b *testing.B) {
+	plane := testplane.Small(b)
+	var m meter.Meter
+	cfg := plane.Config()
+	cfg.Wrap(m.Wrap)
+	applier, err := ssa.New(cfg, ssa.Options{Manager: "kit", Concurrency: 32})
+	require.NoError(b, err)
+	opts := ssa.ApplyOptions{Owner: "bench", Namespace: testplane.Namespace(b, plane)}
+	objs := configMapsOf(10_000)
+	first, err := applier.Apply(b.Context(), objs, opts)
+	require.NoError(b, err)
+	opts.Previous = first.Entries
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	stop, err := applier.Watch(b.Context(), ssa.WatchOptions{})
+	require.NoError(b, err)
+	defer stop()
+	_, err = applier.Apply(b.Context(), objs, opts)
+	require.NoError(b, err)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+
+	start := m.Count()
+	b.ReportAllocs()
+	for b.Loop() {
+		res, err := applier.Apply(b.Context(), objs, opts)
+		require.NoError(b, err)
+		require.Equal(b, len(objs), res.Count(ssa.Unchanged))
+	}
+	b.ReportMetric(float64(m.Count().Sub(start).Requests)/float64(b.N), "requests/op")
+	b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/float64(len(objs)), "watch-B/object")
 }
