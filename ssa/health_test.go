@@ -22,6 +22,7 @@ import (
 	"github.com/gitopskit/gitopskit/internal/controlplane"
 	"github.com/gitopskit/gitopskit/internal/meter"
 	"github.com/gitopskit/gitopskit/ssa"
+	"github.com/gitopskit/gitopskit/ssa/celhealth"
 )
 
 var (
@@ -74,6 +75,38 @@ func TestChecksComeBeforeKstatus(t *testing.T) {
 			require.Equal(t, "it is green", h.Message)
 		}
 	}
+}
+
+// Expressions for a kind, and of an object's own, from the manifest to the end of
+// the wait.
+func TestWaitWithExpressions(t *testing.T) {
+	f := setup(t)
+	res := f.apply(t, objects(t, `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: by-rule}
+data: {phase: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: by-annotation, annotations: {gitopskit.dev/health-current: 'data.ready == "yes"', gitopskit.dev/health-failed: 'data.ready == "never"'}}
+data: {ready: "no"}`), f.options())
+	checks, err := celhealth.New([]celhealth.Rule{{APIVersion: "v1", Kind: "ConfigMap", Current: "int(data.phase) > 1"}}, celhealth.Options{Annotations: true})
+	require.NoError(t, err)
+	opts := ssa.WaitOptions{Owner: "test", Timeout: 300 * time.Millisecond, Checks: checks}
+	health, err := f.applier.Wait(t.Context(), res.Entries, opts)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, map[string]ssa.Status{"ConfigMap/by-rule": ssa.InProgress, "ConfigMap/by-annotation": ssa.InProgress}, statuses(health))
+
+	f.patch(t, configMaps, "by-rule", "x", types.MergePatchType, `{"data":{"phase":"2"}}`)
+	f.patch(t, configMaps, "by-annotation", "x", types.MergePatchType, `{"data":{"ready":"yes"}}`)
+	opts.Timeout = short
+	_, err = f.applier.Wait(t.Context(), res.Entries, opts)
+	require.NoError(t, err)
+
+	f.patch(t, configMaps, "by-annotation", "x", types.MergePatchType, `{"data":{"ready":"never"}}`)
+	_, err = f.applier.Wait(t.Context(), res.Entries, opts)
+	require.ErrorContains(t, err, "by-annotation is Failed (its health expression for Failed holds)")
 }
 
 func TestFailingCheckMakesTheObjectUnknown(t *testing.T) {

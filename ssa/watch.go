@@ -41,7 +41,8 @@ type WatchOptions struct {
 	// OnChange is called when somebody else changed or deleted an object, so that a
 	// controller need not wait for its next interval. It may be called without need,
 	// such as for an object that was pruned, and once for several changes of one
-	// object. Calls come from the watches' own goroutines, and must return soon.
+	// object. Calls come from the goroutines of the watches, and at the end of an Apply
+	// from its own, several at a time; they must return soon.
 	OnChange func(owner string, key gc.Key)
 }
 
