@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -28,6 +31,10 @@ type Options struct {
 	// Concurrency is the number of objects in flight; default 8, which keeps a
 	// small control plane busy. 32 suits a large one.
 	Concurrency int
+	// FullInterval is how often Apply looks at everything by itself, as with
+	// ApplyOptions.Full, once for each Owner; default 1 hour, give or take a tenth.
+	// Negative: never. See the package documentation on what metadata cannot show.
+	FullInterval time.Duration
 }
 
 // Applier makes one cluster match sets of objects, as one identity. It keeps
@@ -38,25 +45,40 @@ type Applier struct {
 	mapper      *mapper
 	manager     string
 	concurrency int
+	checks      *fullChecks
+	watching    atomic.Pointer[watches]
 }
 
 // New returns an Applier for the cluster and the identity of cfg. It sends no
 // request. Unless cfg sets a rate limit there is none on the client's side.
 func New(cfg *rest.Config, opts Options) (*Applier, error) {
-	if opts.Manager == "" {
-		opts.Manager = DefaultManager
-	}
-	if len(opts.Manager) > 128 {
-		return nil, fmt.Errorf("field manager %q is longer than the 128 characters that the API server allows", opts.Manager)
-	}
-	if opts.Concurrency <= 0 {
-		opts.Concurrency = DefaultConcurrency
+	opts, err := opts.complete()
+	if err != nil {
+		return nil, err
 	}
 	c, err := kube.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Applier{client: c, mapper: newMapper(c), manager: opts.Manager, concurrency: opts.Concurrency}, nil
+	return newApplier(c, newMapper(c), opts), nil
+}
+
+// complete sets the defaults.
+func (o Options) complete() (Options, error) {
+	if o.Manager == "" {
+		o.Manager = DefaultManager
+	}
+	if len(o.Manager) > 128 {
+		return o, fmt.Errorf("field manager %q is longer than the 128 characters that the API server allows", o.Manager)
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	return o, nil
+}
+
+func newApplier(c *kube.Client, m *mapper, opts Options) *Applier {
+	return &Applier{client: c, mapper: m, manager: opts.Manager, concurrency: opts.Concurrency, checks: newFullChecks(opts.FullInterval)}
 }
 
 // ApplyOptions are the arguments of one Apply. Owner is required.
@@ -72,8 +94,8 @@ type ApplyOptions struct {
 	// Namespace is given to namespaced objects that name none. Without it they
 	// are errors.
 	Namespace string
-	// Full sends every object to the server, whatever its metadata says. Do so
-	// from time to time: see the package documentation on what metadata cannot show.
+	// Full sends every object to the server, whatever its metadata says. Apply does
+	// so by itself from time to time: see Options.FullInterval.
 	Full bool
 	// Progress is called as each object is done, never concurrently.
 	Progress func(Change)
@@ -91,6 +113,7 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	if err != nil {
 		return &Result{Entries: opts.Previous}, err
 	}
+	defer a.observe(set, opts.Owner)()
 	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
 	r.gone = a.markUnchanged(ctx, set, opts)
 	r.run(set, a.concurrency)
@@ -116,6 +139,7 @@ type item struct {
 	listed bool                       // prev is set
 	known  bool                       // prev was applied, so that it tells what the server had
 	done   bool                       // nothing to do
+	watch  *placeWatch                // of its type, if there is one
 	change Change
 
 	uncertain bool // failed, and may have been carried out all the same
@@ -133,6 +157,16 @@ func target(e gc.Entry) kube.Target {
 
 type set struct {
 	items []*item // in the order of the objects given
+
+	mu    sync.Mutex
+	notes []error
+}
+
+// note keeps what cost more than it should, for the result.
+func (s *set) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, err)
 }
 
 func (o ApplyOptions) check() error {

@@ -146,6 +146,7 @@ func (a *Applier) accept(it *item, res kube.Applied) error {
 	m := res.Meta
 	it.entry.UID, it.entry.ResourceVersion, it.entry.Generation = m.UID, m.ResourceVersion, m.Generation
 	it.entry.Owned = ownedDigest(m, a.manager)
+	it.watch.wrote(it.entry.Name, m.ResourceVersion)
 	it.change.Warnings = res.Warnings
 	if isSecret(it.entry.Key) && len(res.Warnings) > 0 {
 		it.change.Warnings = []string{fmt.Sprintf("%d from the server (%s)", len(res.Warnings), kube.Withheld)}

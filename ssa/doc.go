@@ -20,7 +20,8 @@
 //
 // A reconcile costs what changed. Objects that nobody touched since the inventory
 // was taken cost one metadata list for each of their types in each namespace, and
-// no request each; an identity that may not list pays one small read per object.
+// no request each; an identity that may not list pays one small read per object,
+// and Result.Notes says so. Where [Applier.Watch] runs they cost nothing at all.
 // An object that is new or has changed in the set costs one request. One that
 // somebody else changed costs two: a look at what they did, and the correction.
 //
@@ -49,12 +50,23 @@
 //
 // # Limits
 //
-// Metadata cannot show everything. Not seen, until the object is changed or
-// ApplyOptions.Full asks for every one: a field that vanished without a write,
+// Metadata cannot show everything. Not seen, until the object is changed or every
+// one is asked for: a field that vanished without a write,
 // because somebody outside the set replaced its definition by one that prunes it;
 // a value that others put under a map that we own as empty; and what a lossy
-// conversion between two versions of a custom resource destroyed. Run with Full
-// once in a while, such as every hour.
+// conversion between two versions of a custom resource destroyed. So Apply asks for
+// every object of a set about once an hour (Options.FullInterval), at two requests
+// each. When, is kept in memory: in a new process the first time comes at random
+// within the hour. So a restart does not check everything at once, and processes
+// that live for minutes still check each set about once an hour on average. A
+// program that applies once and ends should set ApplyOptions.Full now and then.
+//
+// What a watch reports comes some milliseconds late, so an Apply may miss what
+// others did just before it; the next one sees it, as does WatchOptions.OnChange.
+// What this Applier wrote itself is never late. A watch that was silent for three
+// minutes is not believed, which bounds the delay when a connection dies without a
+// sound; servers give a sign of life every minute. A watch costs about 300 bytes
+// for each object, whatever its size.
 //
 // Quantities are sent as they are written. Where another manager applies the same
 // object as well, a spelling that the server changes (1000m for 1) makes each
@@ -65,7 +77,12 @@
 //
 // Wait keeps one watch for each type and namespace, no goroutine and no request
 // for an object, for 5 minutes unless told otherwise. It survives an API server
-// that is away for up to 15 seconds.
+// that is away for up to 15 seconds, and watches that expire. What an object's
+// health is, kstatus says, or checks of your own, in Go or in CEL (package
+// ssa/celhealth). Two things differ from kstatus: a Job is ready when it is
+// complete, and custom resources that tell nothing may be waited for. A finished
+// Job that vanishes counts if the wait saw its end; one that was gone before counts
+// with WaitOptions.GoneJobs.
 //
 // # Threat model
 //
@@ -75,4 +92,11 @@
 // types of Kubernetes itself are addressed or ordered. What they may create is up
 // to the rights of the identity in the rest.Config; give it no more than the set
 // needs. The API server is trusted.
+//
+// [Clients] makes appliers that act as a set's own service account or user, on one
+// pool of connections and one knowledge of types. An identity that the server would
+// take for nobody, and so for the program itself, is an error before any request.
+// [ConfigFromKubeconfig] reads a kubeconfig that comes from outside: what would run
+// a program, read a file, skip the check of the server or take a detour is refused
+// unless allowed, one by one.
 package ssa

@@ -30,12 +30,13 @@ type kindMap map[schema.GroupVersionKind]kind
 type mapper struct {
 	client *kube.Client
 
-	mu    sync.Mutex
-	kinds kindMap
+	mu     sync.Mutex
+	kinds  kindMap
+	asking map[schema.GroupVersion]chan struct{} // closed when the answer is there
 }
 
 func newMapper(c *kube.Client) *mapper {
-	return &mapper{client: c, kinds: kindMap{}}
+	return &mapper{client: c, kinds: kindMap{}, asking: map[schema.GroupVersion]chan struct{}{}}
 }
 
 // forSet returns the kinds of a set. Those that the server does not know are absent.
@@ -82,28 +83,71 @@ func (m *mapper) discover(ctx context.Context, gvs map[schema.GroupVersion]bool)
 	g.SetLimit(4)
 	for gv := range gvs {
 		g.Go(func() error {
-			list, err := m.client.Resources(ctx, gv)
-			if apierrors.IsNotFound(err) {
-				return nil // the objects of this version are reported by name
-			}
+			kinds, err := m.ask(ctx, gv)
 			if err != nil {
 				return m.fail(gv, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			for gvk, k := range served(gv, list) {
-				found[gvk] = k
-			}
+			maps.Copy(found, kinds)
 			return nil
 		})
 	}
 	err := g.Wait()
+	return found, err
+}
+
+// ask learns one group version. Those who want it at the same time wait for the
+// first, and ask themselves only if that one learned nothing.
+func (m *mapper) ask(ctx context.Context, gv schema.GroupVersion) (kindMap, error) {
+	for {
+		m.mu.Lock()
+		turn, taken := m.asking[gv]
+		if !taken {
+			turn = make(chan struct{})
+			m.asking[gv] = turn
+			m.mu.Unlock()
+			return m.fetch(ctx, gv, turn)
+		}
+		m.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-turn:
+		}
+		if kinds := m.learned(gv); len(kinds) > 0 {
+			return kinds, nil
+		}
+	}
+}
+
+func (m *mapper) fetch(ctx context.Context, gv schema.GroupVersion, turn chan struct{}) (kindMap, error) {
+	list, err := m.client.Resources(ctx, gv)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for gvk, k := range found {
-		m.kinds[gvk] = k
+	delete(m.asking, gv)
+	close(turn)
+	if apierrors.IsNotFound(err) {
+		return nil, nil // the objects of this version are reported by name
 	}
-	return found, err
+	if err != nil {
+		return nil, err
+	}
+	kinds := served(gv, list)
+	maps.Copy(m.kinds, kinds)
+	return kinds, nil
+}
+
+func (m *mapper) learned(gv schema.GroupVersion) kindMap {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := kindMap{}
+	for gvk, k := range m.kinds {
+		if gvk.GroupVersion() == gv {
+			out[gvk] = k
+		}
+	}
+	return out
 }
 
 func (m *mapper) fail(gv schema.GroupVersion, err error) error {

@@ -75,6 +75,9 @@ type Result struct {
 	// Entries is the inventory of the set's objects: what was applied, and what was
 	// in the inventory before or may exist although its apply failed.
 	Entries gc.Inventory
+	// Notes tell what went well, and cost more than it should for want of a right:
+	// *FallbackError, one for each type and namespace.
+	Notes []error
 }
 
 // Count returns how many objects had one of the actions.
@@ -91,7 +94,7 @@ func (r *Result) Count(actions ...Action) int {
 }
 
 func (s *set) result() (*Result, error) {
-	r := &Result{Changes: make([]Change, 0, len(s.items))}
+	r := &Result{Changes: make([]Change, 0, len(s.items)), Notes: s.notes}
 	entries := make([]gc.Entry, 0, len(s.items))
 	var failed []Change
 	for _, it := range s.items {

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +29,7 @@ type place struct {
 // markUnchanged finds, from metadata alone, the objects that need nothing: one
 // list request for each type and namespace, whatever the number of objects.
 func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) error {
-	if opts.Full {
+	if a.checks.due(opts.Owner, opts.Full) {
 		return nil
 	}
 	places := map[place]map[string]*item{}
@@ -46,29 +47,36 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) 
 	g.SetLimit(a.concurrency)
 	for p, items := range places {
 		g.Go(func() error {
-			return a.look(ctx, p, items, opts.Owner, func(m *metav1.PartialObjectMetadata) {
-				it := items[m.Name]
-				if it == nil || !unchanged(it, m, a.manager) {
-					return
+			if s.watched(ctx, items) {
+				return nil
+			}
+			return a.look(ctx, s, p, items, opts.Owner, func(m *metav1.PartialObjectMetadata) {
+				if it := items[m.Name]; it != nil && unchanged(it, m, a.manager) {
+					it.leave()
 				}
-				it.done = true
-				it.entry = it.prev
-				it.change.Action = Unchanged
 			})
 		})
 	}
 	return g.Wait()
 }
 
+// leave takes an object for unchanged.
+func (it *item) leave() {
+	it.done = true
+	it.entry = it.prev
+	it.change.Action = Unchanged
+}
+
 // look calls each for the metadata of the objects of one place, in the cheapest
 // way that the identity is allowed.
-func (a *Applier) look(ctx context.Context, p place, items map[string]*item, owner string, each func(*metav1.PartialObjectMetadata)) error {
+func (a *Applier) look(ctx context.Context, s *set, p place, items map[string]*item, owner string, each func(*metav1.PartialObjectMetadata)) error {
 	if len(items) == 1 {
 		return a.lookOneByOne(ctx, items, each)
 	}
 	selector := labels.Set{gc.OwnerLabel: owner}.String()
 	err := a.client.ListMetadata(ctx, p.gvr, p.namespace, selector, each)
 	if apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) {
+		s.note(&FallbackError{Resource: p.gvr, Namespace: p.namespace, Verb: "list", Err: err})
 		return a.lookOneByOne(ctx, items, each)
 	}
 	return a.lookFailed(err)
@@ -113,17 +121,26 @@ func (a *Applier) lookFailed(err error) error {
 // ours if the generation, our entry in managedFields and the metadata that we own
 // are all as they were: that is what a status update looks like.
 func unchanged(it *item, m *metav1.PartialObjectMetadata, manager string) bool {
-	switch {
-	case m.UID != it.prev.UID || m.DeletionTimestamp != nil:
-		return false
-	case m.ResourceVersion == it.prev.ResourceVersion && m.ResourceVersion != "":
-		return true
-	case !movingGeneration(it.entry.Key, it.prev) || m.Generation != it.prev.Generation:
-		return false
+	if same, sure := it.atFirstSight(m.UID, m.ResourceVersion, m.Generation, m.DeletionTimestamp != nil); sure {
+		return same
 	}
 	return ownedDigest(m, manager) == it.prev.Owned && it.prev.Owned != "" &&
 		holds(m.Labels, it.intent.GetLabels()) && holds(m.Annotations, it.intent.GetAnnotations()) &&
 		inOrder(m.Finalizers, it.intent.GetFinalizers()) && inOrder(names(m.OwnerReferences), names(it.intent.GetOwnerReferences()))
+}
+
+// atFirstSight is the part of the decision that needs four values alone. Where it
+// is not sure, our entry and our metadata decide.
+func (it *item) atFirstSight(uid types.UID, version string, generation int64, deleting bool) (same, sure bool) {
+	switch {
+	case uid != it.prev.UID || deleting:
+		return false, true
+	case version == it.prev.ResourceVersion && version != "":
+		return true, true
+	case !movingGeneration(it.entry.Key, it.prev) || generation != it.prev.Generation:
+		return false, true
+	}
+	return false, false
 }
 
 // movingGeneration tells the kinds whose generation follows their content from

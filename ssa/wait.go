@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"golang.org/x/sync/errgroup"
-	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/gitopskit/gitopskit/gc"
 	"github.com/gitopskit/gitopskit/internal/kube"
@@ -32,26 +31,6 @@ const (
 	retryDelay  = 100 * time.Millisecond
 )
 
-// Status is an object's health, as kstatus defines it.
-type Status string
-
-// The kstatus values.
-const (
-	Current     Status = "Current"     // it is what its specification asks for
-	InProgress  Status = "InProgress"  // its controller is at work
-	Broken      Status = "Failed"      // its controller says that it cannot go on
-	Terminating Status = "Terminating" // it is being deleted
-	NotFound    Status = "NotFound"    // it does not exist
-	Unknown     Status = "Unknown"     // its status cannot be read
-)
-
-// Health is the status of one object, and why.
-type Health struct {
-	Key     gc.Key
-	Status  Status
-	Message string
-}
-
 // WaitOptions of Wait. The zero value is usable.
 type WaitOptions struct {
 	// Owner, the value that was given to Apply, narrows what is listed and watched
@@ -59,16 +38,35 @@ type WaitOptions struct {
 	Owner string
 	// Timeout bounds the wait; default 5 minutes.
 	Timeout time.Duration
+	// Checks judge objects before kstatus does, in their order: see HealthCheck.
+	// Package ssa/celhealth makes them from CEL expressions.
+	Checks []HealthCheck
+	// Undecided is the status of custom resources that tell nothing of their
+	// health: neither a Ready, Reconciling or Stalled condition nor an
+	// observedGeneration. Default Current, because many kinds never tell; InProgress
+	// waits until their controllers have written something; Unknown as well, and
+	// calls it by its name.
+	Undecided Status
+	// Patient waits on, as long as Timeout allows, when an object has Failed: it may
+	// recover. By default the wait ends at the first.
+	Patient bool
+	// GoneJobs takes Jobs that were applied and are not there when the wait begins
+	// for finished. Set it where Jobs have a ttlSecondsAfterFinished so short that
+	// they may vanish before; whoever deletes a Job then passes for its end. Without
+	// it, a Job that vanishes is Current if the wait saw its end.
+	GoneJobs bool
 	// Progress is called when an object's status changes, never concurrently.
 	Progress func(Health)
 }
 
 // Wait returns when every object is Current. It lists each type in each
-// namespace once and then follows a watch; it never polls, and kinds without a
-// health of their own (ConfigMap, Secret, RBAC and the like) cost nothing.
+// namespace once and then follows a watch; it never polls. Kinds without a health
+// of their own (ConfigMap, Secret, RBAC and the like) cost nothing, unless a check
+// names them.
 //
-// It ends early when an object is Failed. The error is a *HealthError that names
-// every object that is not ready; the health of all objects is returned with it.
+// It ends early when an object is Failed, unless told to be Patient. The error is
+// a *HealthError that names every object that is not ready; the health of all
+// objects is returned with it.
 func (a *Applier) Wait(ctx context.Context, entries gc.Inventory, opts WaitOptions) ([]Health, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = DefaultWaitTimeout
@@ -77,10 +75,14 @@ func (a *Applier) Wait(ctx context.Context, entries gc.Inventory, opts WaitOptio
 	waitCtx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 
-	board := newBoard(entries, opts.Progress)
+	doctor, err := newDoctor(opts)
+	if err != nil {
+		return nil, err
+	}
+	board := newBoard(entries, doctor, opts)
 	places := map[place][]gc.Entry{}
 	for _, e := range entries {
-		if passive(e.Key) {
+		if passive(e.Key) && !doctor.knows(e.Key) {
 			board.set(Health{Key: e.Key, Status: Current})
 			continue
 		}
@@ -91,7 +93,7 @@ func (a *Applier) Wait(ctx context.Context, entries gc.Inventory, opts WaitOptio
 	for p, list := range places {
 		g.Go(func() error { return a.waitPlace(groupCtx, p, list, opts.Owner, board) })
 	}
-	err := g.Wait()
+	err = g.Wait()
 	health := board.all(entries)
 	if err == nil {
 		return health, nil
@@ -155,7 +157,11 @@ func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts
 	waiting := map[string]gc.Key{}
 	var broken error
 	for _, e := range entries {
-		if err := b.judge(e.Key, live[e.Name], waiting); err != nil {
+		u := live[e.Name]
+		if u == nil && e.UID != "" && b.goneJobs && isJob(e.Key) {
+			b.set(Health{Key: e.Key, Status: Current, Message: "it is gone, as finished Jobs may be"})
+		}
+		if err := b.judge(ctx, e.Key, u, u == nil, waiting); err != nil {
 			broken = err // and see what the others are, for a complete report
 		}
 	}
@@ -185,10 +191,7 @@ func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts
 		if !ours {
 			continue
 		}
-		if ev.Type == watch.Deleted {
-			u = nil
-		}
-		if err := b.judge(key, u, waiting); err != nil {
+		if err := b.judge(ctx, key, u, ev.Type == watch.Deleted, waiting); err != nil {
 			return false, err
 		}
 		if len(waiting) == 0 {
@@ -200,13 +203,18 @@ func (a *Applier) follow(ctx context.Context, ri dynamic.ResourceInterface, opts
 
 // board holds the health of all objects of one Wait.
 type board struct {
-	mu       sync.Mutex
-	health   map[gc.Key]Health
+	doctor   *doctor
 	progress func(Health)
+	patient  bool
+	goneJobs bool
+
+	mu     sync.Mutex
+	health map[gc.Key]Health
 }
 
-func newBoard(entries gc.Inventory, report func(Health)) *board {
-	b := &board{health: make(map[gc.Key]Health, len(entries)), progress: report}
+func newBoard(entries gc.Inventory, d *doctor, opts WaitOptions) *board {
+	b := &board{doctor: d, progress: opts.Progress, patient: opts.Patient, goneJobs: opts.GoneJobs,
+		health: make(map[gc.Key]Health, len(entries))}
 	for _, e := range entries {
 		b.health[e.Key] = Health{Key: e.Key, Status: Unknown, Message: "not looked at yet"}
 	}
@@ -225,20 +233,49 @@ func (b *board) set(h Health) {
 	}
 }
 
-// judge computes the health of an object (nil if it does not exist) and keeps
-// the list of those that are waited for.
-func (b *board) judge(key gc.Key, u *unstructured.Unstructured, waiting map[string]gc.Key) error {
-	h := healthOf(key, u)
+func (b *board) of(key gc.Key) Health {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.health[key]
+}
+
+// judge computes the health of an object and keeps the list of those that are
+// waited for. Of an object that is gone, u is what it was at the end, or nil if
+// nobody saw that.
+func (b *board) judge(ctx context.Context, key gc.Key, u *unstructured.Unstructured, gone bool, waiting map[string]gc.Key) error {
+	var h Health
+	switch {
+	case gone && isJob(key):
+		h = b.jobsEnd(ctx, key, u)
+	case gone:
+		h = missing(key)
+	default:
+		h = b.doctor.examine(ctx, key, u)
+	}
 	b.set(h)
 	if h.Status == Current {
 		delete(waiting, key.Name)
 		return nil
 	}
 	waiting[key.Name] = key
-	if h.Status == Broken {
+	if h.Status == Broken && !b.patient {
 		return errBroken
 	}
 	return nil
+}
+
+// jobsEnd is the health of a Job that is gone. Finished Jobs vanish by themselves
+// if they have a time to live, and are what they should be all the same.
+func (b *board) jobsEnd(ctx context.Context, key gc.Key, u *unstructured.Unstructured) Health {
+	last := b.of(key)
+	if u != nil {
+		u.SetDeletionTimestamp(nil) // what it was counts, not that it went
+		last = b.doctor.examine(ctx, key, u)
+	}
+	if last.Status == Current && last.Message != suspendedJob || last.Status == Broken {
+		return last
+	}
+	return missing(key)
 }
 
 func (b *board) all(entries gc.Inventory) []Health {
@@ -259,33 +296,6 @@ func (b *board) unready(entries gc.Inventory) []Health {
 		}
 	}
 	return out
-}
-
-func healthOf(key gc.Key, u *unstructured.Unstructured) Health {
-	if u == nil {
-		return Health{Key: key, Status: NotFound, Message: "it does not exist"}
-	}
-	res, err := status.Compute(u)
-	if err != nil {
-		return Health{Key: key, Status: Unknown, Message: err.Error()}
-	}
-	return Health{Key: key, Status: Status(res.Status), Message: res.Message}
-}
-
-// passive tells the kinds that are all they will ever be once they exist.
-func passive(k gc.Key) bool {
-	switch k.Group {
-	case "":
-		switch k.Kind {
-		case "ConfigMap", "Secret", "ServiceAccount", "LimitRange", "ResourceQuota":
-			return true
-		}
-	case rbacGroup, "admissionregistration.k8s.io", "scheduling.k8s.io", "storage.k8s.io":
-		return true
-	case "networking.k8s.io":
-		return k.Kind == "NetworkPolicy" || k.Kind == "IngressClass"
-	}
-	return false
 }
 
 // HealthError says which objects are not ready.

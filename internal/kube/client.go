@@ -17,9 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 )
 
 // pageSize is the number of objects that one list request asks for.
@@ -34,6 +36,8 @@ type Client struct {
 	Metadata metadata.Interface
 	rest     rest.Interface
 	host     string
+	cfg      *rest.Config
+	http     *http.Client
 }
 
 // New returns a client that shares one HTTP transport among its parts. Without a
@@ -70,8 +74,22 @@ func newWithHTTP(cfg *rest.Config, httpClient *http.Client) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", hostOf(cfg), err)
 	}
-	return &Client{Dynamic: dyn, Metadata: md, rest: rc, host: hostOf(cfg)}, nil
+	return &Client{Dynamic: dyn, Metadata: md, rest: rc, host: hostOf(cfg), cfg: cfg, http: httpClient}, nil
 }
+
+// As returns a client that acts as another user and shares all connections.
+func (c *Client) As(user rest.ImpersonationConfig) (*Client, error) {
+	if user.UserName == "" { // without a name no header is sent, and the request is c's own
+		return nil, errors.New("impersonate: the user name is empty")
+	}
+	h := *c.http
+	h.Transport = transport.NewImpersonatingRoundTripper(transport.ImpersonationConfig{
+		UserName: user.UserName, UID: user.UID, Groups: user.Groups, Extra: user.Extra}, c.http.Transport)
+	return newWithHTTP(c.cfg, &h)
+}
+
+// CloseIdle closes the connections that no request uses.
+func (c *Client) CloseIdle() { utilnet.CloseIdleConnectionsFor(c.http.Transport) }
 
 // hostOf is the address without the credentials that it may hold.
 func hostOf(cfg *rest.Config) string {
@@ -230,17 +248,25 @@ func (c *Client) Get(ctx context.Context, t Target) (*unstructured.Unstructured,
 // namespace (all namespaces if empty) that the label selector selects, page by page.
 func (c *Client) ListMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
 	each func(*metav1.PartialObjectMetadata)) error {
+	_, err := c.SnapshotMetadata(ctx, gvr, namespace, selector, each)
+	return err
+}
+
+// SnapshotMetadata is ListMetadata, and returns the version of the list: a watch
+// from there on misses nothing.
+func (c *Client) SnapshotMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
+	each func(*metav1.PartialObjectMetadata)) (version string, err error) {
 	opts := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
 	for {
 		page, err := c.Metadata.Resource(gvr).Namespace(namespace).List(ctx, opts)
 		if err != nil {
-			return err
+			return "", err
 		}
 		for i := range page.Items {
 			each(&page.Items[i])
 		}
 		if page.Continue == "" {
-			return nil
+			return page.ResourceVersion, nil
 		}
 		opts.Continue = page.Continue
 	}
