@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -28,6 +29,8 @@ type Options struct {
 	// Concurrency is the number of objects in flight; default 8, which keeps a
 	// small control plane busy. 32 suits a large one.
 	Concurrency int
+	// Conflicts is the policy for objects and Applies that name none; default TakeOver.
+	Conflicts ConflictPolicy
 }
 
 // Applier makes one cluster match sets of objects, as one identity. It keeps
@@ -38,6 +41,7 @@ type Applier struct {
 	mapper      *mapper
 	manager     string
 	concurrency int
+	conflicts   ConflictPolicy
 }
 
 // New returns an Applier for the cluster and the identity of cfg. It sends no
@@ -52,11 +56,17 @@ func New(cfg *rest.Config, opts Options) (*Applier, error) {
 	if opts.Concurrency <= 0 {
 		opts.Concurrency = DefaultConcurrency
 	}
+	if opts.Conflicts == "" {
+		opts.Conflicts = TakeOver
+	}
+	if !slices.Contains(conflictPolicies[:], opts.Conflicts) {
+		return nil, &OptionError{Option: "Options.Conflicts", Reason: fmt.Sprintf("is %q; it must be one of %q", opts.Conflicts, conflictPolicies)}
+	}
 	c, err := kube.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Applier{client: c, mapper: newMapper(c), manager: opts.Manager, concurrency: opts.Concurrency}, nil
+	return &Applier{client: c, mapper: newMapper(c), manager: opts.Manager, concurrency: opts.Concurrency, conflicts: opts.Conflicts}, nil
 }
 
 // ApplyOptions are the arguments of one Apply. Owner is required.
@@ -72,6 +82,10 @@ type ApplyOptions struct {
 	// Namespace is given to namespaced objects that name none. Without it they
 	// are errors.
 	Namespace string
+	// Policy is for objects that name none by annotation; default Override.
+	Policy Policy
+	// Conflicts is for objects that name none by annotation; default that of the Applier.
+	Conflicts ConflictPolicy
 	// Full sends every object to the server, whatever its metadata says. Do so
 	// from time to time: see the package documentation on what metadata cannot show.
 	Full bool
@@ -115,6 +129,7 @@ type item struct {
 	prev   gc.Entry                   // from the previous inventory
 	listed bool                       // prev is set
 	known  bool                       // prev was applied, so that it tells what the server had
+	treat  treatment                  // by its annotations and the options
 	done   bool                       // nothing to do
 	change Change
 
@@ -155,10 +170,14 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 	if err != nil {
 		return nil, err
 	}
+	byDefault, err := a.byDefault(opts)
+	if err != nil {
+		return nil, err
+	}
 	s := &set{items: make([]*item, 0, len(objs))}
 	var faults []error
 	for i, obj := range objs {
-		it, err := a.newItem(obj, entries[i], opts)
+		it, err := a.newItem(obj, entries[i], byDefault, opts)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -223,15 +242,22 @@ func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (g
 	return e, nil
 }
 
-func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, opts ApplyOptions) (*item, error) {
+func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefault treatment, opts ApplyOptions) (*item, error) {
 	intent, err := normalize(obj, entry.Key, opts.Owner)
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
+	treat, err := treatmentOf(intent.GetAnnotations(), byDefault)
+	if err != nil {
+		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
+	}
 	entry.Intent = intentDigest(intent.Object, a.manager)
-	it := &item{intent: intent, entry: entry, change: Change{Key: entry.Key}}
+	it := &item{intent: intent, entry: entry, treat: treat, change: Change{Key: entry.Key}}
 	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
 	it.known = it.listed && it.prev.UID != ""
+	if treat.policy == Ignore {
+		it.ignore()
+	}
 	return it, nil
 }
 

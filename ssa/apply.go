@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
@@ -31,20 +32,38 @@ func (a *Applier) options() kube.ApplyOptions {
 // applyItem brings one object about. What we applied before, and intend
 // unchanged, was touched by somebody: then it is worth a look at what they did.
 func (a *Applier) applyItem(ctx context.Context, it *item) {
-	var err error
-	if it.known && it.prev.Intent == it.entry.Intent {
-		err = a.correct(ctx, it)
-	} else {
-		err = a.send(ctx, it)
-	}
-	if err != nil {
+	if err := a.bring(ctx, it); err != nil {
 		it.change.Action = Failed
 		it.change.Err = a.explain(ctx, it, err)
 		it.uncertain = !refused(err)
+		if kube.TypeNotServed(err) {
+			a.mapper.forget(it.entry.GVK()) // its definition may come back in another shape
+		}
 	}
-	if kube.TypeNotServed(err) {
-		a.mapper.forget(it.entry.GVK()) // its definition may come back in another shape
+}
+
+func (a *Applier) bring(ctx context.Context, it *item) error {
+	switch {
+	case it.treat.policy == IfNotPresent:
+		return a.create(ctx, it)
+	case it.same():
+		return a.correct(ctx, it)
 	}
+	return a.send(ctx, it)
+}
+
+// create applies an object that does not exist, and leaves one that does.
+func (a *Applier) create(ctx context.Context, it *item) error {
+	res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+	if !apierrors.IsConflict(err) {
+		return a.settle(it, res, err)
+	}
+	m, err := a.client.GetMetadata(ctx, it.target())
+	if err != nil {
+		return err // gone again, too: the next Apply creates it
+	}
+	it.change.Action = Unchanged
+	return a.accept(it, kube.Applied{Meta: m})
 }
 
 // refused tells an answer that says no from an answer that was lost, or that
@@ -56,7 +75,12 @@ func refused(err error) bool {
 
 // send applies an object in one request.
 func (a *Applier) send(ctx context.Context, it *item) error {
-	res, err := a.patch(ctx, it, a.client.Apply)
+	res, err := a.patch(ctx, it, it.intent, a.client.Apply)
+	return a.settle(it, res, err)
+}
+
+// settle tells from the answer what an apply did.
+func (a *Applier) settle(it *item, res kube.Applied, err error) error {
 	if err != nil {
 		return err
 	}
@@ -82,7 +106,11 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
-	res, err := a.patch(ctx, it, a.client.ApplyFull)
+	if handsOff(before) {
+		it.ignore()
+		return nil
+	}
+	res, err := a.patch(ctx, it, it.intent, a.client.ApplyFull)
 	if err != nil {
 		return err
 	}
@@ -103,8 +131,8 @@ type patchFunc func(context.Context, kube.Target, []byte, kube.ApplyOptions) (ku
 
 // patch sends an object, and again as long as the server has not taken up the
 // definition that came with the same set.
-func (a *Applier) patch(ctx context.Context, it *item, send patchFunc) (kube.Applied, error) {
-	body, err := json.Marshal(it.intent.Object)
+func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unstructured, send patchFunc) (kube.Applied, error) {
+	body, err := json.Marshal(intent.Object)
 	if err != nil {
 		return kube.Applied{}, fmt.Errorf("it cannot be encoded as JSON: %w", err)
 	}

@@ -37,6 +37,17 @@ func (e *ObjectError) Unwrap() error { return e.Err }
 // Terminal says that the object must be changed before another try can succeed.
 func (e *ObjectError) Terminal() bool { return e.terminal }
 
+// OptionError says which option is wrong, and why.
+type OptionError struct {
+	Option string // as in "ApplyOptions.Policy"
+	Reason string
+}
+
+func (e *OptionError) Error() string { return "apply: " + e.Option + " " + e.Reason }
+
+// Terminal says that another try fails as well.
+func (e *OptionError) Terminal() bool { return true }
+
 // InvalidSetError lists everything that is wrong with a set before anything is
 // sent. Nothing was applied.
 type InvalidSetError struct {

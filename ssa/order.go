@@ -119,7 +119,7 @@ func (r *runner) next(limit int) *item {
 // start begins an object's work, or reports that there is none to do.
 func (r *runner) start(it *item) (done bool) {
 	switch {
-	case it.done && !it.redefined():
+	case it.change.Action == Ignored || it.done && !it.redefined():
 		return true
 	case r.ctx.Err() != nil:
 		it.skip("the apply was ended before its turn", context.Cause(r.ctx))

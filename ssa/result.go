@@ -14,6 +14,7 @@ const (
 	Created    Action = "created"    // it did not exist
 	Configured Action = "configured" // it existed, and was changed; also where nobody knows, for want of a record
 	Unchanged  Action = "unchanged"  // nothing was written
+	Ignored    Action = "ignored"    // left alone, because an annotation says so
 	Skipped    Action = "skipped"    // not tried, because of what Err says
 	Failed     Action = "failed"     // tried and refused; Err says why
 )
@@ -100,8 +101,10 @@ func (s *set) result() (*Result, error) {
 		case Failed:
 			failed = append(failed, it.change)
 			entries = append(entries, it.afterFailure())
-		case Skipped:
-			failed = append(failed, it.change)
+		case Ignored, Skipped:
+			if it.change.Action == Skipped {
+				failed = append(failed, it.change)
+			}
 			if it.listed {
 				entries = append(entries, it.prev)
 			}

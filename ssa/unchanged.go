@@ -28,13 +28,10 @@ type place struct {
 // markUnchanged finds, from metadata alone, the objects that need nothing: one
 // list request for each type and namespace, whatever the number of objects.
 func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) error {
-	if opts.Full {
-		return nil
-	}
 	places := map[place]map[string]*item{}
 	for _, it := range s.items {
-		if !it.known || it.prev.Intent != it.entry.Intent {
-			continue // sent in any case
+		if !it.known || it.done || it.same() && opts.Full && it.treat.policy != IfNotPresent {
+			continue // ignored, or sent in any case
 		}
 		p := place{it.entry.GVR(), it.entry.Namespace}
 		if places[p] == nil {
@@ -48,17 +45,24 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) 
 		g.Go(func() error {
 			return a.look(ctx, p, items, opts.Owner, func(m *metav1.PartialObjectMetadata) {
 				it := items[m.Name]
-				if it == nil || !unchanged(it, m, a.manager) {
-					return
+				switch {
+				case it == nil:
+				case handsOff(m):
+					it.ignore()
+				case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
+					!opts.Full && it.same() && unchanged(it, m, a.manager):
+					it.done = true
+					it.entry = it.prev
+					it.change.Action = Unchanged
 				}
-				it.done = true
-				it.entry = it.prev
-				it.change.Action = Unchanged
 			})
 		})
 	}
 	return g.Wait()
 }
+
+// same reports that the object was applied before as it is intended now.
+func (it *item) same() bool { return it.known && it.prev.Intent == it.entry.Intent }
 
 // look calls each for the metadata of the objects of one place, in the cheapest
 // way that the identity is allowed.
