@@ -25,10 +25,6 @@ const (
 	schemaTimeout = 5 * time.Second
 )
 
-func (a *Applier) options() kube.ApplyOptions {
-	return kube.ApplyOptions{Manager: a.manager, Force: true}
-}
-
 // applyItem brings one object about. What we applied before, and intend
 // unchanged, was touched by somebody: then it is worth a look at what they did.
 func (a *Applier) applyItem(ctx context.Context, it *item) {
@@ -54,6 +50,7 @@ func (a *Applier) bring(ctx context.Context, it *item) error {
 
 // create applies an object that does not exist, and leaves one that does.
 func (a *Applier) create(ctx context.Context, it *item) error {
+	// Where there is nothing, nobody's fields conflict.
 	res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
 	if !apierrors.IsConflict(err) {
 		return a.settle(it, res, err)
@@ -70,12 +67,13 @@ func (a *Applier) create(ctx context.Context, it *item) error {
 // leaves open what happened.
 func refused(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status) && !kube.Transient(err)
+	var conflict *ConflictError
+	return errors.As(err, &conflict) || errors.As(err, &status) && !kube.Transient(err)
 }
 
 // send applies an object in one request.
 func (a *Applier) send(ctx context.Context, it *item) error {
-	res, err := a.patch(ctx, it, it.intent, a.client.Apply)
+	res, err := a.deliver(ctx, it, it.intent, a.client.Apply)
 	return a.settle(it, res, err)
 }
 
@@ -110,7 +108,7 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 		it.ignore()
 		return nil
 	}
-	res, err := a.patch(ctx, it, it.intent, a.client.ApplyFull)
+	res, err := a.deliver(ctx, it, it.intent, a.client.ApplyFull)
 	if err != nil {
 		return err
 	}
@@ -127,6 +125,10 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 	return a.accept(it, res)
 }
 
+func (a *Applier) options(it *item) kube.ApplyOptions {
+	return kube.ApplyOptions{Manager: a.manager, Force: it.treat.conflicts == TakeOver}
+}
+
 type patchFunc func(context.Context, kube.Target, []byte, kube.ApplyOptions) (kube.Applied, error)
 
 // patch sends an object, and again as long as the server has not taken up the
@@ -138,7 +140,7 @@ func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unst
 	}
 	start := time.Now()
 	for delay := definitionDelay; ; delay = min(2*delay, definitionMaxDelay) {
-		res, err := send(ctx, it.target(), body, a.options())
+		res, err := send(ctx, it.target(), body, a.options(it))
 		if err == nil || time.Since(start) > it.patience(err) {
 			return res, err
 		}

@@ -191,7 +191,11 @@ func isSecret(k gc.Key) bool { return k.Group == "" && k.Kind == "Secret" }
 func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 	e := &ObjectError{Key: it.entry.Key, Op: "apply", Err: err}
 	var deleting *deletingError
+	var conflict *ConflictError
 	switch {
+	case errors.As(err, &conflict):
+		e.Reason = conflict.Error()
+		return e
 	case errors.As(err, &deleting):
 		e.Reason = deleting.Error()
 		if f := deleting.meta.Finalizers; len(f) > 0 {

@@ -28,7 +28,10 @@ type Change struct {
 	Recreated bool
 	// Drift lists what others had changed since the last Apply, and what Apply
 	// corrected.
-	Drift    []Drift
+	Drift []Drift
+	// Left lists the fields that others own with other values, and that were left
+	// to them as the policy Leave says.
+	Left     []Conflict
 	Warnings []string // from the server's Warning headers
 	Err      error    // for Failed and Skipped
 }
