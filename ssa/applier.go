@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -86,6 +87,9 @@ type ApplyOptions struct {
 	Policy Policy
 	// Conflicts is for objects that name none by annotation; default that of the Applier.
 	Conflicts ConflictPolicy
+	// RecreateTimeout bounds the wait for an object to be gone that is made again,
+	// as the policy Recreate says; default 2 minutes.
+	RecreateTimeout time.Duration
 	// Full sends every object to the server, whatever its metadata says. Do so
 	// from time to time: see the package documentation on what metadata cannot show.
 	Full bool

@@ -28,7 +28,11 @@ const (
 // applyItem brings one object about. What we applied before, and intend
 // unchanged, was touched by somebody: then it is worth a look at what they did.
 func (a *Applier) applyItem(ctx context.Context, it *item) {
-	if err := a.bring(ctx, it); err != nil {
+	err := a.bring(ctx, it)
+	if it.treat.recreate && immutable(err) {
+		err = a.recreate(ctx, it, err)
+	}
+	if err != nil {
 		it.change.Action = Failed
 		it.change.Err = a.explain(ctx, it, err)
 		it.uncertain = !refused(err)

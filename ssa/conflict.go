@@ -1,6 +1,7 @@
 package ssa
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,7 @@ func conflictsOf(err error) []Conflict {
 		}
 		out = append(out, Conflict{Field: c.Field, Manager: manager})
 	}
+	slices.SortFunc(out, func(a, b Conflict) int { return cmp.Compare(a.Field, b.Field) })
 	return out
 }
 

@@ -229,7 +229,7 @@ func remedy(err error) string {
 	case apierrors.IsForbidden(err):
 		return "; the identity lacks a right, or an admission rule refused it"
 	case immutable(err):
-		return "; the field cannot be changed: delete the object first, or keep the old value"
+		return "; the field cannot be changed: delete the object first, keep the old value, or let it be recreated (annotation " + PolicyAnnotation + ")"
 	case tooLarge(err):
 		return "; make the object smaller"
 	case apierrors.IsMethodNotSupported(err):
@@ -248,11 +248,6 @@ func missingNamespace(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsNotFound(err) && errors.As(err, &status) &&
 		status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
-}
-
-func immutable(err error) bool {
-	return apierrors.IsInvalid(err) && (strings.Contains(err.Error(), "immutable") ||
-		strings.Contains(err.Error(), "may not be changed in an update"))
 }
 
 func isTerminal(err error) bool {

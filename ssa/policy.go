@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,7 +38,9 @@ const (
 	// Ignore does nothing. An object on the inventory stays on it.
 	Ignore Policy = "ignore"
 	// Recreate is Override, and deletes the object and makes it again where the
-	// server says that a field cannot be changed.
+	// server says of nothing but fields that they cannot be changed. Namespaces and
+	// CustomResourceDefinitions never are; volumes and claims only if they ask for it
+	// themselves. An object of another set is left alone.
 	Recreate Policy = "recreate"
 )
 
@@ -62,6 +65,7 @@ type treatment struct {
 	recreate  bool // with Override and Merge
 	asked     bool // the object itself asks for recreate
 	conflicts ConflictPolicy
+	timeout   time.Duration // for recreate
 }
 
 // treatmentOf reads an object's annotations. What it does not say, the options do.
@@ -110,7 +114,10 @@ func (t treatment) flux(annotations map[string]string) (treatment, error) {
 
 // byDefault is the treatment of objects without annotations.
 func (a *Applier) byDefault(opts ApplyOptions) (treatment, error) {
-	t := treatment{policy: opts.Policy, conflicts: opts.Conflicts}
+	t := treatment{policy: opts.Policy, conflicts: opts.Conflicts, timeout: opts.RecreateTimeout}
+	if t.timeout <= 0 {
+		t.timeout = DefaultRecreateTimeout
+	}
 	if t.conflicts == "" {
 		t.conflicts = a.conflicts
 	}

@@ -26,6 +26,9 @@ type Change struct {
 	// Recreated says that somebody had deleted the object since the last Apply:
 	// it is another one of the same name.
 	Recreated bool
+	// Replaced says that Apply deleted the object to make it again, because a field
+	// could not be changed and its policy is Recreate.
+	Replaced bool
 	// Drift lists what others had changed since the last Apply, and what Apply
 	// corrected.
 	Drift []Drift
