@@ -56,7 +56,7 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "{o
 apiVersion: v1
 kind: Service
 metadata: {name: x}
-spec: {selector: {a: b}, clusterIP: {None|10.96.0.77}, ports: [{port: 80}]}`,
+spec: {selector: {a: b}, clusterIP: {|None}, ports: [{port: 80}]}`,
 	"role binding": `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
