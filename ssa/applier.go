@@ -32,6 +32,11 @@ type Options struct {
 	Concurrency int
 	// Conflicts is the policy for objects and Applies that name none; default TakeOver.
 	Conflicts ConflictPolicy
+	// Migrate names field managers that applied the sets before this Applier did,
+	// such as the controller that it replaces. What they own becomes ours, and goes
+	// when the set does not name it. kubectl apply, client side and server side, is
+	// one of them in any case. Fields that they wrote by a subresource stay theirs.
+	Migrate []string
 }
 
 // Applier makes one cluster match sets of objects, as one identity. It keeps
@@ -43,6 +48,7 @@ type Applier struct {
 	manager     string
 	concurrency int
 	conflicts   ConflictPolicy
+	migrates    []string
 }
 
 // New returns an Applier for the cluster and the identity of cfg. It sends no
@@ -67,7 +73,8 @@ func New(cfg *rest.Config, opts Options) (*Applier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Applier{client: c, mapper: newMapper(c), manager: opts.Manager, concurrency: opts.Concurrency, conflicts: opts.Conflicts}, nil
+	return &Applier{client: c, mapper: newMapper(c), manager: opts.Manager, concurrency: opts.Concurrency, conflicts: opts.Conflicts,
+		migrates: slices.Clone(opts.Migrate)}, nil
 }
 
 // ApplyOptions are the arguments of one Apply. Owner is required.

@@ -78,6 +78,12 @@ func refused(err error) bool {
 // send applies an object in one request.
 func (a *Applier) send(ctx context.Context, it *item) error {
 	res, err := a.deliver(ctx, it, it.intent, a.client.Apply)
+	if err == nil && a.mustMigrate(it, res.Meta) { // what they own beyond the set is still there
+		if err := a.migrate(ctx, it, res.Meta); err != nil {
+			return err
+		}
+		res, err = a.deliver(ctx, it, it.intent, a.client.Apply)
+	}
 	return a.settle(it, res, err)
 }
 
@@ -111,6 +117,11 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 	if handsOff(before) {
 		it.ignore()
 		return nil
+	}
+	if a.mustMigrate(it, before) {
+		if err := a.migrate(ctx, it, before); err != nil {
+			return err
+		}
 	}
 	res, err := a.deliver(ctx, it, it.intent, a.client.ApplyFull)
 	if err != nil {

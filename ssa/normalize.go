@@ -65,6 +65,10 @@ func normalizeMetadata(md map[string]any, key gc.Key, owner string) (map[string]
 	labels[gc.OwnerLabel] = owner
 	md["labels"] = labels
 	annotations, err := stringMap(md, "annotations")
+	if _, ok := annotations[lastApplied]; ok { // as in what kubectl exports: it quotes an older version
+		delete(annotations, lastApplied)
+		md["annotations"] = annotations
+	}
 	if len(annotations) == 0 {
 		delete(md, "annotations")
 	}

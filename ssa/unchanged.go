@@ -50,7 +50,7 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) 
 				case handsOff(m):
 					it.ignore()
 				case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
-					!opts.Full && it.same() && unchanged(it, m, a.manager):
+					!opts.Full && it.same() && !a.mustMigrate(it, m) && unchanged(it, m, a.manager):
 					it.done = true
 					it.entry = it.prev
 					it.change.Action = Unchanged
