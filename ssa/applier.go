@@ -94,6 +94,9 @@ type ApplyOptions struct {
 	Policy Policy
 	// Conflicts is for objects that name none by annotation; default that of the Applier.
 	Conflicts ConflictPolicy
+	// Ignore takes fields out of the apply: at most 100 rules of 100 pointers of
+	// 1 KiB. A malformed one is an *IgnoreRuleError.
+	Ignore []IgnoreRule
 	// RecreateTimeout bounds the wait for an object to be gone that is made again,
 	// as the policy Recreate says; default 2 minutes.
 	RecreateTimeout time.Duration
@@ -141,6 +144,7 @@ type item struct {
 	listed bool                       // prev is set
 	known  bool                       // prev was applied, so that it tells what the server had
 	treat  treatment                  // by its annotations and the options
+	adopt  [][]string                 // fields that stay as they are in the cluster
 	done   bool                       // nothing to do
 	change Change
 
@@ -185,10 +189,14 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 	if err != nil {
 		return nil, err
 	}
+	rules, err := parseIgnoreRules(opts.Ignore)
+	if err != nil {
+		return nil, err
+	}
 	s := &set{items: make([]*item, 0, len(objs))}
 	var faults []error
 	for i, obj := range objs {
-		it, err := a.newItem(obj, entries[i], byDefault, opts)
+		it, err := a.newItem(obj, entries[i], byDefault, rules, opts)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -253,7 +261,7 @@ func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (g
 	return e, nil
 }
 
-func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefault treatment, opts ApplyOptions) (*item, error) {
+func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefault treatment, rules []ignoreRule, opts ApplyOptions) (*item, error) {
 	intent, err := normalize(obj, entry.Key, opts.Owner)
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
@@ -262,8 +270,9 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefa
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
-	entry.Intent = intentDigest(intent.Object, a.manager)
-	it := &item{intent: intent, entry: entry, treat: treat, change: Change{Key: entry.Key}}
+	intent, adopt := ignoreFields(rules, entry.Key, intent)
+	entry.Intent = intentDigest(intent.Object, a.manager, adopt)
+	it := &item{intent: intent, entry: entry, treat: treat, adopt: adopt, change: Change{Key: entry.Key}}
 	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
 	it.known = it.listed && it.prev.UID != ""
 	if treat.policy == Ignore {

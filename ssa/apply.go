@@ -46,6 +46,8 @@ func (a *Applier) bring(ctx context.Context, it *item) error {
 	switch {
 	case it.treat.policy == IfNotPresent:
 		return a.create(ctx, it)
+	case len(it.adopt) > 0:
+		return a.applyAdopting(ctx, it)
 	case it.same():
 		return a.correct(ctx, it)
 	}
@@ -114,6 +116,11 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
+	return a.correctFrom(ctx, it, before)
+}
+
+// correctFrom applies an object that is there.
+func (a *Applier) correctFrom(ctx context.Context, it *item, before *unstructured.Unstructured) error {
 	if handsOff(before) {
 		it.ignore()
 		return nil
@@ -123,11 +130,15 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 			return err
 		}
 	}
-	res, err := a.deliver(ctx, it, it.intent, a.client.ApplyFull)
+	intent := it.intent
+	if len(it.adopt) > 0 {
+		intent = a.adopted(it, before)
+	}
+	res, err := a.deliver(ctx, it, intent, a.client.ApplyFull)
 	if err != nil {
 		return err
 	}
-	it.change.Recreated = it.prev.UID != res.Meta.UID
+	it.change.Recreated = it.known && it.prev.UID != res.Meta.UID
 	switch {
 	case res.Created:
 		it.change.Action = Created
@@ -135,6 +146,9 @@ func (a *Applier) correct(ctx context.Context, it *item) error {
 		it.change.Action = Unchanged
 	default:
 		it.change.Action = Configured
+		if !it.same() {
+			break // the change is the set's own
+		}
 		it.change.Drift = drift(before, res.Object, a.manager, isSecret(it.entry.Key))
 	}
 	return a.accept(it, res)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gitopskit/gitopskit/gc"
 )
 
 // Whatever the server names, an object stays one, and nothing else of it goes.
@@ -45,4 +47,28 @@ func TestAttackPathsWithManyReadings(t *testing.T) {
 	if ok || time.Since(start) > 5*time.Second {
 		t.Fatal("a path that can be read in many ways is followed in all of them")
 	}
+}
+
+func FuzzIgnoreFields(f *testing.F) {
+	f.Add("/spec/c/0/image", `{"spec":{"c":[{"name":"x","image":"y"}]}}`)
+	f.Add("/metadata/labels/a~1b", `{"metadata":{"labels":{"a/b":"c"}}}`)
+	f.Fuzz(func(t *testing.T, pointer, object string) {
+		u := &unstructured.Unstructured{}
+		if json.Unmarshal([]byte(object), &u.Object) != nil || u.Object == nil {
+			t.Skip()
+		}
+		u.Object["apiVersion"], u.Object["kind"] = "v1", "X"
+		u.Object["metadata"] = map[string]any{"name": "x", "labels": map[string]any{"gitopskit.dev/owner": "x"}}
+		rules, err := parseIgnoreRules([]IgnoreRule{{Pointers: []string{pointer}}})
+		if err != nil {
+			return
+		}
+		out, _ := ignoreFields(rules, gc.Key{}, u)
+		if out.GetKind() != "X" || out.GetName() != "x" || out.GetLabels()["gitopskit.dev/owner"] != "x" {
+			t.Fatal("the object is another one")
+		}
+		if adopted := (&Applier{}).adopted(&item{intent: u, adopt: rules[0].paths}, u); adopted.GetName() != "x" {
+			t.Fatal("the object is another one")
+		}
+	})
 }
