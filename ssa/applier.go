@@ -1,6 +1,7 @@
 package ssa
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,12 @@ type ApplyOptions struct {
 	Policy Policy
 	// Conflicts is for objects that name none by annotation; default that of the Applier.
 	Conflicts ConflictPolicy
+	// WaitForDependencies makes an object that depends on others by DependsAnnotation
+	// wait until they are healthy, as Wait has it. Otherwise it waits until they are
+	// applied.
+	WaitForDependencies bool
+	// DependencyTimeout bounds the wait for one of them; default 5 minutes.
+	DependencyTimeout time.Duration
 	// Ignore takes fields out of the apply: at most 100 rules of 100 pointers of
 	// 1 KiB. A malformed one is an *IgnoreRuleError.
 	Ignore []IgnoreRule
@@ -121,19 +128,29 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	}
 	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
 	r.gone = a.markUnchanged(ctx, set, opts)
+	if opts.WaitForDependencies {
+		r.await = func(ctx context.Context, it *item) { a.becomeReady(ctx, it, opts) }
+	}
 	r.run(set, a.concurrency)
 	return set.result()
 }
 
 // Targets names the objects that Apply would touch, in the form that
 // gc.Steps.Targets wants. It asks the server for types alone, and reports faults
-// of the set as Apply does, as far as names and types go.
+// of the set as Apply does, as far as names and types go. Objects of types that
+// the set's own controllers have yet to define are not among them.
 func (a *Applier) Targets(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (gc.Inventory, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	entries, err := a.address(ctx, objs, opts.Namespace)
-	return gc.NewInventory(entries...), err
+	entries, unknown, err := a.address(ctx, objs, opts.Namespace)
+	known := make([]gc.Entry, 0, len(entries))
+	for i, e := range entries {
+		if !unknown[i] {
+			known = append(known, e)
+		}
+	}
+	return gc.NewInventory(known...), err
 }
 
 // item is one object on its way through Apply.
@@ -153,6 +170,12 @@ type item struct {
 	needs   []*item // must be applied before
 	waiting int     // how many of needs are not done
 	feeds   []*item // those that wait for this one
+
+	wanted  []*item // those of feeds that ask for it by annotation
+	awaited bool    // applied, and its health is waited for or known
+	unready error   // why it is not healthy
+
+	resolve func(context.Context) (*item, error) // for a type that was not served at first
 }
 
 func (it *item) target() kube.Target { return target(it.entry) }
@@ -181,7 +204,7 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	entries, err := a.address(ctx, objs, opts.Namespace)
+	entries, unknown, err := a.address(ctx, objs, opts.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -201,29 +224,51 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 			faults = append(faults, err)
 			continue
 		}
+		if unknown[i] {
+			it.known = false
+			it.resolve = func(ctx context.Context) (*item, error) {
+				kinds, err := a.mapper.forSet(ctx, []*unstructured.Unstructured{obj})
+				if err != nil {
+					return nil, err
+				}
+				e, err := entryOf(obj, kinds, opts.Namespace)
+				if err != nil {
+					return nil, err
+				}
+				return a.newItem(obj, e, byDefault, rules, opts)
+			}
+		}
 		s.items = append(s.items, it)
 	}
 	if len(faults) > 0 {
 		return nil, &InvalidSetError{Faults: faults}
 	}
-	s.link()
+	if faults := s.link(); len(faults) > 0 {
+		return nil, &InvalidSetError{Faults: faults}
+	}
 	return s, nil
 }
 
-// address finds out what each object is called on the server.
-func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured, namespace string) ([]gc.Entry, error) {
+// address finds out what each object is called on the server. Some may not be
+// known yet: those of types that the set's own controllers may define.
+func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured, namespace string) ([]gc.Entry, map[int]bool, error) {
 	if err := checkShape(objs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kinds, err := a.mapper.forSet(ctx, objs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	unknown := map[int]bool{}
 	entries := make([]gc.Entry, 0, len(objs))
 	seen := make(map[gc.Key]bool, len(objs))
 	var faults []error
-	for _, obj := range objs {
+	for i, obj := range objs {
 		e, err := entryOf(obj, kinds, namespace)
+		if kind := (*UnknownKindError)(nil); errors.As(err, &kind) && mayArrive(obj.GetAnnotations()) {
+			unknown[i], err = true, nil
+			e.Key.Namespace = cmp.Or(e.Key.Namespace, namespace)
+		}
 		if err == nil && seen[e.Key] {
 			err = &ObjectError{Key: e.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two", terminal: true}
 		}
@@ -234,9 +279,9 @@ func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured
 		entries = append(entries, e)
 	}
 	if len(faults) > 0 {
-		return nil, &InvalidSetError{Faults: faults}
+		return nil, nil, &InvalidSetError{Faults: faults}
 	}
-	return entries, nil
+	return entries, unknown, nil
 }
 
 func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (gc.Entry, error) {

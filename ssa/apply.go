@@ -43,7 +43,15 @@ func (a *Applier) applyItem(ctx context.Context, it *item) {
 }
 
 func (a *Applier) bring(ctx context.Context, it *item) error {
+	if it.resolve != nil {
+		if err := a.resolve(ctx, it); err != nil {
+			return err
+		}
+	}
 	switch {
+	case it.treat.policy == Ignore:
+		it.ignore()
+		return nil
 	case it.treat.policy == IfNotPresent:
 		return a.create(ctx, it)
 	case len(it.adopt) > 0:

@@ -72,3 +72,19 @@ func FuzzIgnoreFields(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDependencies(f *testing.F) {
+	f.Add("/namespaces/default/Secret/db, apps/namespaces/x/Deployment/web")
+	f.Add("rbac.authorization.k8s.io/ClusterRole/x")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := dependencies(text)
+		if err == nil && (len(keys) == 0 || len(keys) > maxDependencies) {
+			t.Fatal("an annotation that is well-formed names something, and not too much")
+		}
+		for _, k := range keys {
+			if k.Kind == "" || k.Name == "" || strings.ContainsAny(k.Kind+k.Name+k.Namespace, "/,") {
+				t.Fatalf("%#v", k)
+			}
+		}
+	})
+}

@@ -192,7 +192,10 @@ func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 	e := &ObjectError{Key: it.entry.Key, Op: "apply", Err: err}
 	var deleting *deletingError
 	var conflict *ConflictError
+	var unknown *UnknownKindError
 	switch {
+	case errors.As(err, &unknown):
+		return unknown
 	case errors.As(err, &conflict):
 		e.Reason = conflict.Error()
 		return e

@@ -106,7 +106,12 @@ func (s *set) result() (*Result, error) {
 		switch it.change.Action {
 		case Failed:
 			failed = append(failed, it.change)
-			entries = append(entries, it.afterFailure())
+			switch {
+			case it.entry.Resource != "":
+				entries = append(entries, it.afterFailure())
+			case it.listed: // its type never came
+				entries = append(entries, it.prev)
+			}
 		case Ignored, Skipped:
 			if it.change.Action == Skipped {
 				failed = append(failed, it.change)
