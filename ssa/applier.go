@@ -163,6 +163,7 @@ type item struct {
 	treat  treatment                  // by its annotations and the options
 	adopt  [][]string                 // fields that stay as they are in the cluster
 	done   bool                       // nothing to do
+	dryRun bool                       // write nothing
 	change Change
 
 	uncertain bool // failed, and may have been carried out all the same

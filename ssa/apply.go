@@ -1,11 +1,13 @@
 package ssa
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -163,7 +165,7 @@ func (a *Applier) correctFrom(ctx context.Context, it *item, before *unstructure
 }
 
 func (a *Applier) options(it *item) kube.ApplyOptions {
-	return kube.ApplyOptions{Manager: a.manager, Force: it.treat.conflicts == TakeOver}
+	return kube.ApplyOptions{Manager: a.manager, Force: it.treat.conflicts == TakeOver, DryRun: it.dryRun}
 }
 
 type patchFunc func(context.Context, kube.Target, []byte, kube.ApplyOptions) (kube.Applied, error)
@@ -175,6 +177,7 @@ func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unst
 	if err != nil {
 		return kube.Applied{}, fmt.Errorf("it cannot be encoded as JSON: %w", err)
 	}
+	body = escaped(body)
 	start := time.Now()
 	for delay := definitionDelay; ; delay = min(2*delay, definitionMaxDelay) {
 		res, err := send(ctx, it.target(), body, a.options(it))
@@ -189,10 +192,34 @@ func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unst
 	}
 }
 
+// escaped writes the control characters of Unicode as JSON escapes. The server
+// reads the body as YAML, which refuses most of them and takes one for a line break.
+func escaped(body []byte) []byte {
+	if !bytes.ContainsFunc(body, isControl) {
+		return body
+	}
+	out := make([]byte, 0, len(body)+64)
+	for _, r := range string(body) {
+		if isControl(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+			continue
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return out
+}
+
+func isControl(r rune) bool {
+	return r >= 0x7f && r <= 0x9f || r == 0xfeff || r == 0xfffe || r == 0xffff
+}
+
 // patience is how long an object is sent again after an error. A wrong object
 // must not cost time whenever its definition happens to be in the set as well:
 // only one that was just written can be behind.
 func (it *item) patience(err error) time.Duration {
+	if it.dryRun {
+		return 0 // nothing was written that the server could be behind of
+	}
 	for _, need := range it.needs {
 		if need.entry.GVK().GroupKind() != crdKind {
 			continue
@@ -213,14 +240,19 @@ func (a *Applier) accept(it *item, res kube.Applied) error {
 	m := res.Meta
 	it.entry.UID, it.entry.ResourceVersion, it.entry.Generation = m.UID, m.ResourceVersion, m.Generation
 	it.entry.Owned = ownedDigest(m, a.manager)
-	it.change.Warnings = res.Warnings
-	if isSecret(it.entry.Key) && len(res.Warnings) > 0 {
-		it.change.Warnings = []string{fmt.Sprintf("%d from the server (%s)", len(res.Warnings), kube.Withheld)}
-	}
+	it.change.Warnings = warningsOf(it, res.Warnings)
 	if m.DeletionTimestamp != nil {
 		return &deletingError{meta: m}
 	}
 	return nil
+}
+
+// warningsOf withholds what may quote a Secret.
+func warningsOf(it *item, warnings []string) []string {
+	if isSecret(it.entry.Key) && len(warnings) > 0 {
+		return []string{fmt.Sprintf("%d from the server (%s)", len(warnings), kube.Withheld)}
+	}
+	return warnings
 }
 
 // deletingError says that the apply was accepted, and in vain.

@@ -79,7 +79,7 @@ func (a *Applier) deliver(ctx context.Context, it *item, intent *unstructured.Un
 		if len(found) == 0 {
 			return res, err
 		}
-		if attempt == 1 && slices.ContainsFunc(found, a.withPredecessor) {
+		if attempt == 1 && !it.dryRun && slices.ContainsFunc(found, a.withPredecessor) {
 			// A predecessor's fields are ours to be.
 			if m, err := a.client.GetMetadata(ctx, it.target()); err == nil && a.mustMigrate(it, m) {
 				if err := a.migrate(ctx, it, m); err != nil {

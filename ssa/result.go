@@ -15,6 +15,7 @@ const (
 	Configured Action = "configured" // it existed, and was changed; also where nobody knows, for want of a record
 	Unchanged  Action = "unchanged"  // nothing was written
 	Ignored    Action = "ignored"    // left alone, because an annotation says so
+	Deleted    Action = "deleted"    // in a Plan alone: it left the set
 	Skipped    Action = "skipped"    // not tried, because of what Err says
 	Failed     Action = "failed"     // tried and refused; Err says why
 )

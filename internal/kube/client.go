@@ -131,6 +131,7 @@ func groupVersionPath(gv schema.GroupVersion) []string {
 type ApplyOptions struct {
 	Manager string // field manager; required
 	Force   bool   // take over fields that other managers own
+	DryRun  bool   // answer as if, and write nothing
 }
 
 // Applied is the server's answer to an apply.
@@ -179,12 +180,16 @@ func (c *Client) ApplyFull(ctx context.Context, t Target, body []byte, o ApplyOp
 }
 
 func (c *Client) apply(t Target, body []byte, o ApplyOptions) *rest.Request {
-	return c.rest.Patch(types.ApplyPatchType).
+	r := c.rest.Patch(types.ApplyPatchType).
 		AbsPath(t.path()...).
 		Param("fieldManager", o.Manager).
 		Param("force", strconv.FormatBool(o.Force)).
 		Param("fieldValidation", string(metav1.FieldValidationStrict)).
 		Body(body)
+	if o.DryRun {
+		r.Param("dryRun", metav1.DryRunAll)
+	}
+	return r
 }
 
 func answer(res rest.Result) Applied {
