@@ -95,6 +95,11 @@ type ApplyOptions struct {
 	Policy Policy
 	// Conflicts is for objects that name none by annotation; default that of the Applier.
 	Conflicts ConflictPolicy
+	// Validate asks the server by dry run about each object that is to be sent,
+	// before anything is. When it would refuse one, nothing is applied, and the
+	// error is a *ValidationError. It costs one more request for each of them; see
+	// the package documentation on why it is not the default.
+	Validate bool
 	// WaitForDependencies makes an object that depends on others by DependsAnnotation
 	// wait until they are healthy, as Wait has it. Otherwise it waits until they are
 	// applied.
@@ -128,6 +133,11 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	}
 	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
 	r.gone = a.markUnchanged(ctx, set, opts)
+	if opts.Validate && r.gone == nil {
+		if err := a.validate(ctx, set); err != nil {
+			return &Result{Entries: opts.Previous}, err
+		}
+	}
 	if opts.WaitForDependencies {
 		r.await = func(ctx context.Context, it *item) { a.becomeReady(ctx, it, opts) }
 	}

@@ -270,6 +270,9 @@ func tooLarge(err error) bool {
 // the server reports as an internal error.
 func isSchemaError(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status) && status.Status().Code == http.StatusInternalServerError &&
-		strings.Contains(status.Status().Message, "failed to create typed patch object")
+	if !errors.As(err, &status) || status.Status().Code != http.StatusInternalServerError {
+		return false
+	}
+	m := status.Status().Message
+	return strings.Contains(m, "failed to create typed patch object") || strings.Contains(m, "unable to convert unstructured object to ")
 }
