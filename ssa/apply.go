@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -25,6 +27,11 @@ const (
 	// An object that does not fit its schema may be ahead of its definition, which
 	// was changed with it, or wrong. Within this time the server has caught up.
 	schemaTimeout = 5 * time.Second
+	// A server in trouble is asked this often again, within a tenth of a second or so.
+	busyRetries = 3
+	// An answer that took longer has been tried again already, when the server had
+	// said, or comes from one that is better left alone.
+	slowAnswer = 900 * time.Millisecond
 )
 
 // applyItem brings one object about. What we applied before, and intend
@@ -178,10 +185,13 @@ func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unst
 		return kube.Applied{}, fmt.Errorf("it cannot be encoded as JSON: %w", err)
 	}
 	body = escaped(body)
-	start := time.Now()
+	start, retries := time.Now(), busyRetries
 	for delay := definitionDelay; ; delay = min(2*delay, definitionMaxDelay) {
+		sent := time.Now()
 		res, err := send(ctx, it.target(), body, a.options(it))
-		if err == nil || time.Since(start) > it.patience(err) {
+		retries--
+		again := retries >= 0 && busy(err) && time.Since(sent) < slowAnswer
+		if err == nil || !again && time.Since(start) > it.patience(err) {
 			return res, err
 		}
 		select {
@@ -190,6 +200,22 @@ func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unst
 		case <-time.After(delay):
 		}
 	}
+}
+
+// busy recognises the answers of a server that is overloaded or in trouble. One
+// that says what is wrong with the object, or with a webhook, is neither.
+func busy(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || isTerminal(err) {
+		return false
+	}
+	switch s := status.Status(); s.Code {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	case http.StatusInternalServerError:
+		return !strings.Contains(s.Message, "webhook")
+	}
+	return false
 }
 
 // escaped writes the control characters of Unicode as JSON escapes. The server

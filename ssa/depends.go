@@ -95,10 +95,10 @@ func (s *set) depend() (faults []error) {
 		}
 		for _, k := range keys {
 			on := byKey[k]
-			switch {
-			case on == nil:
+			switch on {
+			case nil:
 				faults = append(faults, &DependencyError{Key: it.entry.Key, Reason: fmt.Sprintf("%s is not in the set; add it, or remove the dependency", clip(k.String()))})
-			case on == it:
+			case it:
 				faults = append(faults, &DependencyError{Key: it.entry.Key, Reason: "it depends on itself"})
 			default:
 				it.need(on)

@@ -164,6 +164,17 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the network error.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// OverloadedError says that the server refused one object after another because
+// it is overloaded or in trouble, so that the rest was not tried. Try again later.
+type OverloadedError struct{ Err error }
+
+func (e *OverloadedError) Error() string {
+	return "the API server is overloaded or in trouble; try again later: " + kube.Explain(e.Err)
+}
+
+// Unwrap returns the server's last answer.
+func (e *OverloadedError) Unwrap() error { return e.Err }
+
 // DiscoveryError says that the server refused to say which types it serves.
 type DiscoveryError struct {
 	GroupVersion string
@@ -263,7 +274,8 @@ func isTerminal(err error) bool {
 func tooLarge(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsRequestEntityTooLargeError(err) || errors.As(err, &status) &&
-		status.Status().Code == http.StatusInternalServerError && strings.Contains(status.Status().Message, "etcdserver: request is too large")
+		status.Status().Code == http.StatusInternalServerError && (strings.Contains(status.Status().Message, "etcdserver: request is too large") ||
+		strings.Contains(status.Status().Message, "message larger than max"))
 }
 
 // isSchemaError recognises an object that does not fit its type's schema, which

@@ -2,6 +2,7 @@ package ssa
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -101,6 +102,7 @@ type runner struct {
 	finished chan *item
 	inFlight int
 	gone     error // why nothing more is tried
+	busy     int   // objects since the last one that the server had time for
 	// await is called for what is done, where others depend on it; nil if being
 	// applied is enough.
 	await func(context.Context, *item)
@@ -155,7 +157,7 @@ func (r *runner) start(it *item) (done bool) {
 		it.skip("the apply was ended before its turn", context.Cause(r.ctx))
 		return true
 	case r.gone != nil:
-		it.skip("the API server went away", r.gone)
+		it.skip("the API server went away, or has no time", r.gone)
 		return true
 	}
 	for _, need := range it.needs {
@@ -191,6 +193,7 @@ func (r *runner) finish(it *item) {
 	if unreachable := asUnreachable(it.change.Err); unreachable != nil {
 		r.gone = unreachable
 	}
+	r.watchLoad(it)
 	if r.report != nil {
 		r.report(it.change)
 	}
@@ -198,6 +201,21 @@ func (r *runner) finish(it *item) {
 		if next.waiting--; next.waiting == 0 {
 			r.ready = append(r.ready, next)
 		}
+	}
+}
+
+// mostBusy is how many objects one after the other may meet a server in trouble
+// before the rest is put off.
+const mostBusy = 16
+
+func (r *runner) watchLoad(it *item) {
+	switch {
+	case it.change.Action == Failed && busy(it.change.Err):
+		if r.busy++; r.busy >= mostBusy && r.gone == nil {
+			r.gone = &OverloadedError{Err: errors.Unwrap(it.change.Err)}
+		}
+	case it.change.Action != Skipped && !it.done:
+		r.busy = 0
 	}
 }
 

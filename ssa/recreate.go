@@ -50,14 +50,11 @@ func immutable(err error) bool {
 }
 
 func saysImmutable(c metav1.StatusCause) bool {
-	switch c.Type {
-	case metav1.CauseTypeFieldValueInvalid:
+	if c.Type == metav1.CauseTypeFieldValueInvalid {
 		return immutableValue.MatchString(c.Message)
-	case metav1.CauseTypeForbidden:
-		first, _, _ := strings.Cut(c.Message, "\n")
-		return immutableField.MatchString(first)
 	}
-	return false
+	first, _, _ := strings.Cut(c.Message, "\n")
+	return c.Type == metav1.CauseTypeForbidden && immutableField.MatchString(first)
 }
 
 // mayRecreate says why an object must not be deleted to be made again, whatever

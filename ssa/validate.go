@@ -26,7 +26,7 @@ func (e *ValidationError) Unwrap() []error { return e.Faults }
 // Terminal says that no other try can succeed before an object is changed.
 func (e *ValidationError) Terminal() bool {
 	for _, f := range e.Faults {
-		if t, ok := f.(interface{ Terminal() bool }); !ok || !t.Terminal() { //nolint:errorlint // the fault's own word counts, not that of its cause
+		if t, ok := f.(interface{ Terminal() bool }); !ok || !t.Terminal() {
 			return false
 		}
 	}

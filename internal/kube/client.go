@@ -22,6 +22,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
+// maxRetries bounds how often an apply is sent again because the server said when
+// to come back. client-go's default of 10 makes a set wait for minutes.
+const maxRetries = 3
+
 // pageSize is the number of objects that one list request asks for.
 const pageSize = 500
 
@@ -185,6 +189,7 @@ func (c *Client) apply(t Target, body []byte, o ApplyOptions) *rest.Request {
 		Param("fieldManager", o.Manager).
 		Param("force", strconv.FormatBool(o.Force)).
 		Param("fieldValidation", string(metav1.FieldValidationStrict)).
+		MaxRetries(maxRetries).
 		Body(body)
 	if o.DryRun {
 		r.Param("dryRun", metav1.DryRunAll)
