@@ -1,9 +1,11 @@
 package ssa
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,13 @@ type Options struct {
 	// ApplyOptions.Full, once for each Owner; default 1 hour, give or take a tenth.
 	// Negative: never. See the package documentation on what metadata cannot show.
 	FullInterval time.Duration
+	// Conflicts is the policy for objects and Applies that name none; default TakeOver.
+	Conflicts ConflictPolicy
+	// Migrate names field managers that applied the sets before this Applier did,
+	// such as the controller that it replaces. What they own becomes ours, and goes
+	// when the set does not name it. kubectl apply, client side and server side, is
+	// one of them in any case. Fields that they wrote by a subresource stay theirs.
+	Migrate []string
 }
 
 // Applier makes one cluster match sets of objects, as one identity. It keeps
@@ -47,6 +56,8 @@ type Applier struct {
 	concurrency int
 	checks      *fullChecks
 	watching    atomic.Pointer[watches]
+	conflicts   ConflictPolicy
+	migrates    []string
 }
 
 // New returns an Applier for the cluster and the identity of cfg. It sends no
@@ -74,11 +85,20 @@ func (o Options) complete() (Options, error) {
 	if o.Concurrency <= 0 {
 		o.Concurrency = DefaultConcurrency
 	}
+	if o.Conflicts == "" {
+		o.Conflicts = TakeOver
+	}
+	if !slices.Contains(conflictPolicies[:], o.Conflicts) {
+		return o, &OptionError{Option: "Options.Conflicts", Reason: fmt.Sprintf("is %q; it must be one of %q", o.Conflicts, conflictPolicies)}
+	}
 	return o, nil
 }
 
 func newApplier(c *kube.Client, m *mapper, opts Options) *Applier {
-	return &Applier{client: c, mapper: m, manager: opts.Manager, concurrency: opts.Concurrency, checks: newFullChecks(opts.FullInterval)}
+	return &Applier{
+		client: c, mapper: m, manager: opts.Manager, concurrency: opts.Concurrency, checks: newFullChecks(opts.FullInterval),
+		conflicts: opts.Conflicts, migrates: slices.Clone(opts.Migrate),
+	}
 }
 
 // ApplyOptions are the arguments of one Apply. Owner is required.
@@ -94,6 +114,27 @@ type ApplyOptions struct {
 	// Namespace is given to namespaced objects that name none. Without it they
 	// are errors.
 	Namespace string
+	// Policy is for objects that name none by annotation; default Override.
+	Policy Policy
+	// Conflicts is for objects that name none by annotation; default that of the Applier.
+	Conflicts ConflictPolicy
+	// Validate asks the server by dry run about each object that is to be sent,
+	// before anything is. When it would refuse one, nothing is applied, and the
+	// error is a *ValidationError. It costs one more request for each of them; see
+	// the package documentation on why it is not the default.
+	Validate bool
+	// WaitForDependencies makes an object that depends on others by DependsAnnotation
+	// wait until they are healthy, as Wait has it. Otherwise it waits until they are
+	// applied.
+	WaitForDependencies bool
+	// DependencyTimeout bounds the wait for one of them; default 5 minutes.
+	DependencyTimeout time.Duration
+	// Ignore takes fields out of the apply: at most 100 rules of 100 pointers of
+	// 1 KiB. A malformed one is an *IgnoreRuleError.
+	Ignore []IgnoreRule
+	// RecreateTimeout bounds the wait for an object to be gone that is made again,
+	// as the policy Recreate says; default 2 minutes.
+	RecreateTimeout time.Duration
 	// Full sends every object to the server, whatever its metadata says. Apply does
 	// so by itself from time to time: see Options.FullInterval.
 	Full bool
@@ -115,20 +156,35 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	}
 	defer a.observe(set, opts.Owner)()
 	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
-	r.gone = a.markUnchanged(ctx, set, opts)
+	r.gone = a.markUnchanged(ctx, set, opts.Owner, a.checks.due(opts.Owner, opts.Full))
+	if opts.Validate && r.gone == nil {
+		if err := a.validate(ctx, set); err != nil {
+			return &Result{Entries: opts.Previous}, err
+		}
+	}
+	if opts.WaitForDependencies {
+		r.await = func(ctx context.Context, it *item) { a.becomeReady(ctx, it, opts) }
+	}
 	r.run(set, a.concurrency)
 	return set.result()
 }
 
 // Targets names the objects that Apply would touch, in the form that
 // gc.Steps.Targets wants. It asks the server for types alone, and reports faults
-// of the set as Apply does, as far as names and types go.
+// of the set as Apply does, as far as names and types go. Objects of types that
+// the set's own controllers have yet to define are not among them.
 func (a *Applier) Targets(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (gc.Inventory, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	entries, err := a.address(ctx, objs, opts.Namespace)
-	return gc.NewInventory(entries...), err
+	entries, unknown, err := a.address(ctx, objs, opts.Namespace)
+	known := make([]gc.Entry, 0, len(entries))
+	for i, e := range entries {
+		if !unknown[i] {
+			known = append(known, e)
+		}
+	}
+	return gc.NewInventory(known...), err
 }
 
 // item is one object on its way through Apply.
@@ -138,8 +194,11 @@ type item struct {
 	prev   gc.Entry                   // from the previous inventory
 	listed bool                       // prev is set
 	known  bool                       // prev was applied, so that it tells what the server had
+	treat  treatment                  // by its annotations and the options
+	adopt  [][]string                 // fields that stay as they are in the cluster
 	done   bool                       // nothing to do
 	watch  *placeWatch                // of its type, if there is one
+	dryRun bool                       // write nothing
 	change Change
 
 	uncertain bool // failed, and may have been carried out all the same
@@ -147,6 +206,12 @@ type item struct {
 	needs   []*item // must be applied before
 	waiting int     // how many of needs are not done
 	feeds   []*item // those that wait for this one
+
+	wanted  []*item // those of feeds that ask for it by annotation
+	awaited bool    // applied, and its health is waited for or known
+	unready error   // why it is not healthy
+
+	resolve func(context.Context) (*item, error) // for a type that was not served at first
 }
 
 func (it *item) target() kube.Target { return target(it.entry) }
@@ -185,41 +250,71 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	entries, err := a.address(ctx, objs, opts.Namespace)
+	entries, unknown, err := a.address(ctx, objs, opts.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	byDefault, err := a.byDefault(opts)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := parseIgnoreRules(opts.Ignore)
 	if err != nil {
 		return nil, err
 	}
 	s := &set{items: make([]*item, 0, len(objs))}
 	var faults []error
 	for i, obj := range objs {
-		it, err := a.newItem(obj, entries[i], opts)
+		it, err := a.newItem(obj, entries[i], byDefault, rules, opts)
 		if err != nil {
 			faults = append(faults, err)
 			continue
+		}
+		if unknown[i] {
+			it.known = false
+			it.resolve = func(ctx context.Context) (*item, error) {
+				kinds, err := a.mapper.forSet(ctx, []*unstructured.Unstructured{obj})
+				if err != nil {
+					return nil, err
+				}
+				e, err := entryOf(obj, kinds, opts.Namespace)
+				if err != nil {
+					return nil, err
+				}
+				return a.newItem(obj, e, byDefault, rules, opts)
+			}
 		}
 		s.items = append(s.items, it)
 	}
 	if len(faults) > 0 {
 		return nil, &InvalidSetError{Faults: faults}
 	}
-	s.link()
+	if faults := s.link(); len(faults) > 0 {
+		return nil, &InvalidSetError{Faults: faults}
+	}
 	return s, nil
 }
 
-// address finds out what each object is called on the server.
-func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured, namespace string) ([]gc.Entry, error) {
+// address finds out what each object is called on the server. Some may not be
+// known yet: those of types that the set's own controllers may define.
+func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured, namespace string) ([]gc.Entry, map[int]bool, error) {
 	if err := checkShape(objs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kinds, err := a.mapper.forSet(ctx, objs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	unknown := map[int]bool{}
 	entries := make([]gc.Entry, 0, len(objs))
 	seen := make(map[gc.Key]bool, len(objs))
 	var faults []error
-	for _, obj := range objs {
+	for i, obj := range objs {
 		e, err := entryOf(obj, kinds, namespace)
+		if kind := (*UnknownKindError)(nil); errors.As(err, &kind) && mayArrive(obj.GetAnnotations()) {
+			unknown[i], err = true, nil
+			e.Key.Namespace = cmp.Or(e.Key.Namespace, namespace)
+		}
 		if err == nil && seen[e.Key] {
 			err = &ObjectError{Key: e.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two", terminal: true}
 		}
@@ -230,9 +325,9 @@ func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured
 		entries = append(entries, e)
 	}
 	if len(faults) > 0 {
-		return nil, &InvalidSetError{Faults: faults}
+		return nil, nil, &InvalidSetError{Faults: faults}
 	}
-	return entries, nil
+	return entries, unknown, nil
 }
 
 func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (gc.Entry, error) {
@@ -257,15 +352,23 @@ func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (g
 	return e, nil
 }
 
-func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, opts ApplyOptions) (*item, error) {
+func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefault treatment, rules []ignoreRule, opts ApplyOptions) (*item, error) {
 	intent, err := normalize(obj, entry.Key, opts.Owner)
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
-	entry.Intent = intentDigest(intent.Object, a.manager)
-	it := &item{intent: intent, entry: entry, change: Change{Key: entry.Key}}
+	treat, err := treatmentOf(intent.GetAnnotations(), byDefault)
+	if err != nil {
+		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
+	}
+	intent, adopt := ignoreFields(rules, entry.Key, intent)
+	entry.Intent = intentDigest(intent.Object, a.manager, adopt)
+	it := &item{intent: intent, entry: entry, treat: treat, adopt: adopt, change: Change{Key: entry.Key}}
 	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
 	it.known = it.listed && it.prev.UID != ""
+	if treat.policy == Ignore {
+		it.ignore()
+	}
 	return it, nil
 }
 

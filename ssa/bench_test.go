@@ -53,3 +53,20 @@ func configMapsOf(n int) []*unstructured.Unstructured {
 	}
 	return objs
 }
+
+// What a validation before the first change adds to a set of a thousand new objects.
+func BenchmarkApplyNew(b *testing.B) {
+	plane := testplane.Small(b)
+	for _, validate := range []bool{false, true} {
+		b.Run(fmt.Sprintf("validate=%t", validate), func(b *testing.B) {
+			applier, err := ssa.New(plane.Config(), ssa.Options{Manager: "kit"})
+			require.NoError(b, err)
+			objs := configMapsOf(1000)
+			for b.Loop() {
+				opts := ssa.ApplyOptions{Owner: "bench", Namespace: testplane.Namespace(b, plane), Validate: validate}
+				_, err := applier.Apply(b.Context(), objs, opts)
+				require.NoError(b, err)
+			}
+		})
+	}
+}

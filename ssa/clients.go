@@ -203,14 +203,6 @@ func checkName(what, s string) error {
 	return nil
 }
 
-func clip(s string) string {
-	const most = 100
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
-
 // key tells identities apart. The order of groups does not matter.
 func (id Identity) key() string {
 	b := appendText(appendText(nil, 'u', id.User), 'i', id.UID)

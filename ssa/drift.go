@@ -1,6 +1,7 @@
 package ssa
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -65,6 +66,9 @@ func (d *differ) compare(ours fieldTree, before, after any, path []string) {
 		}
 		return
 	}
+	if reordered(ours, before, after) {
+		d.add(path, before, after)
+	}
 	for _, key := range slices.Sorted(maps.Keys(ours)) {
 		if key == "." {
 			continue
@@ -77,6 +81,25 @@ func (d *differ) compare(ours fieldTree, before, after any, path []string) {
 		}
 		d.compare(sub, b, a, append(slices.Clip(path), key))
 	}
+}
+
+// reordered reports that the elements of a list that we own stand in another
+// order: which comes first has a meaning, and nothing else tells of it.
+func reordered(ours fieldTree, before, after any) bool {
+	old, _ := before.([]any)
+	now, _ := after.([]any)
+	if len(old) < 2 || len(now) < 2 {
+		return false
+	}
+	type places struct{ was, is int }
+	var ps []places
+	for key := range ours {
+		if p := (places{indexOf(old, key), indexOf(now, key)}); p.was >= 0 && p.is >= 0 {
+			ps = append(ps, p)
+		}
+	}
+	slices.SortFunc(ps, func(a, b places) int { return cmp.Compare(a.is, b.is) })
+	return !slices.IsSortedFunc(ps, func(a, b places) int { return cmp.Compare(a.was, b.was) })
 }
 
 func (d *differ) add(path []string, before, after any) {
@@ -122,29 +145,33 @@ func child(v any, key string) any {
 		return m[rest]
 	}
 	items, _ := v.([]any)
+	if i := indexOf(items, key); i >= 0 {
+		return items[i]
+	}
+	return nil
+}
+
+// indexOf is the place of the element that a key names, -1 if there is none.
+func indexOf(items []any, key string) int {
+	kind, rest, _ := strings.Cut(key, ":")
 	switch kind {
 	case "k":
 		var want map[string]any
 		if json.Unmarshal([]byte(rest), &want) != nil {
-			return nil
+			return -1
 		}
-		for _, it := range items {
-			if m, ok := it.(map[string]any); ok && hasKeys(m, want) {
-				return m
-			}
-		}
+		return slices.IndexFunc(items, func(it any) bool {
+			m, ok := it.(map[string]any)
+			return ok && hasKeys(m, want)
+		})
 	case "v":
 		var want any
 		if json.Unmarshal([]byte(rest), &want) != nil {
-			return nil
+			return -1
 		}
-		for _, it := range items {
-			if sameScalar(it, want) {
-				return it
-			}
-		}
+		return slices.IndexFunc(items, func(it any) bool { return sameScalar(it, want) })
 	}
-	return nil
+	return -1
 }
 
 func hasKeys(m, want map[string]any) bool {

@@ -37,6 +37,17 @@ func (e *ObjectError) Unwrap() error { return e.Err }
 // Terminal says that the object must be changed before another try can succeed.
 func (e *ObjectError) Terminal() bool { return e.terminal }
 
+// OptionError says which option is wrong, and why.
+type OptionError struct {
+	Option string // as in "ApplyOptions.Policy"
+	Reason string
+}
+
+func (e *OptionError) Error() string { return "apply: " + e.Option + " " + e.Reason }
+
+// Terminal says that another try fails as well.
+func (e *OptionError) Terminal() bool { return true }
+
 // InvalidSetError lists everything that is wrong with a set before anything is
 // sent. Nothing was applied.
 type InvalidSetError struct {
@@ -153,6 +164,17 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the network error.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// OverloadedError says that the server refused one object after another because
+// it is overloaded or in trouble, so that the rest was not tried. Try again later.
+type OverloadedError struct{ Err error }
+
+func (e *OverloadedError) Error() string {
+	return "the API server is overloaded or in trouble; try again later: " + kube.Explain(e.Err)
+}
+
+// Unwrap returns the server's last answer.
+func (e *OverloadedError) Unwrap() error { return e.Err }
+
 // DiscoveryError says that the server refused to say which types it serves.
 type DiscoveryError struct {
 	GroupVersion string
@@ -180,7 +202,14 @@ func isSecret(k gc.Key) bool { return k.Group == "" && k.Kind == "Secret" }
 func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 	e := &ObjectError{Key: it.entry.Key, Op: "apply", Err: err}
 	var deleting *deletingError
+	var conflict *ConflictError
+	var unknown *UnknownKindError
 	switch {
+	case errors.As(err, &unknown):
+		return unknown
+	case errors.As(err, &conflict):
+		e.Reason = conflict.Error()
+		return e
 	case errors.As(err, &deleting):
 		e.Reason = deleting.Error()
 		if f := deleting.meta.Finalizers; len(f) > 0 {
@@ -214,7 +243,7 @@ func remedy(err error) string {
 	case apierrors.IsForbidden(err):
 		return "; the identity lacks a right, or an admission rule refused it"
 	case immutable(err):
-		return "; the field cannot be changed: delete the object first, or keep the old value"
+		return "; the field cannot be changed: delete the object first, keep the old value, or let it be recreated (annotation " + PolicyAnnotation + ")"
 	case tooLarge(err):
 		return "; make the object smaller"
 	case apierrors.IsMethodNotSupported(err):
@@ -235,11 +264,6 @@ func missingNamespace(err error) bool {
 		status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
 }
 
-func immutable(err error) bool {
-	return apierrors.IsInvalid(err) && (strings.Contains(err.Error(), "immutable") ||
-		strings.Contains(err.Error(), "may not be changed in an update"))
-}
-
 func isTerminal(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || isSchemaError(err) ||
 		apierrors.IsMethodNotSupported(err) || tooLarge(err)
@@ -250,13 +274,17 @@ func isTerminal(err error) bool {
 func tooLarge(err error) bool {
 	var status apierrors.APIStatus
 	return apierrors.IsRequestEntityTooLargeError(err) || errors.As(err, &status) &&
-		status.Status().Code == http.StatusInternalServerError && strings.Contains(status.Status().Message, "etcdserver: request is too large")
+		status.Status().Code == http.StatusInternalServerError && (strings.Contains(status.Status().Message, "etcdserver: request is too large") ||
+		strings.Contains(status.Status().Message, "message larger than max"))
 }
 
 // isSchemaError recognises an object that does not fit its type's schema, which
 // the server reports as an internal error.
 func isSchemaError(err error) bool {
 	var status apierrors.APIStatus
-	return errors.As(err, &status) && status.Status().Code == http.StatusInternalServerError &&
-		strings.Contains(status.Status().Message, "failed to create typed patch object")
+	if !errors.As(err, &status) || status.Status().Code != http.StatusInternalServerError {
+		return false
+	}
+	m := status.Status().Message
+	return strings.Contains(m, "failed to create typed patch object") || strings.Contains(m, "unable to convert unstructured object to ")
 }

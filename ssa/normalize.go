@@ -65,6 +65,10 @@ func normalizeMetadata(md map[string]any, key gc.Key, owner string) (map[string]
 	labels[gc.OwnerLabel] = owner
 	md["labels"] = labels
 	annotations, err := stringMap(md, "annotations")
+	if _, ok := annotations[lastApplied]; ok { // as in what kubectl exports: it quotes an older version
+		delete(annotations, lastApplied)
+		md["annotations"] = annotations
+	}
 	if len(annotations) == 0 {
 		delete(md, "annotations")
 	}
@@ -192,11 +196,18 @@ func dropNulls(v any) any {
 	return v
 }
 
-// intentDigest identifies what is sent and by whom. 128 bits are enough to tell
+// intentDigest identifies what is sent and by whom, and what of it is not. 128 bits are enough to tell
 // changes of one's own apart, and the inventory holds one for each object.
-func intentDigest(intent map[string]any, manager string) string {
+func intentDigest(intent map[string]any, manager string, adopt [][]string) string {
 	b := appendValue(make([]byte, 0, 1<<10), intent)
-	sum := sha256.Sum256(appendText(b, 'm', manager))
+	b = appendText(b, 'm', manager)
+	for _, path := range adopt {
+		b = binary.AppendUvarint(append(b, 'a'), uint64(len(path)))
+		for _, name := range path {
+			b = appendText(b, 'k', name)
+		}
+	}
+	sum := sha256.Sum256(b)
 	return base64.RawStdEncoding.EncodeToString(sum[:16])
 }
 

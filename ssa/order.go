@@ -2,6 +2,8 @@ package ssa
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,8 +17,11 @@ import (
 //   - a role binding needs its role, because the server compares the role's rights
 //     with the caller's;
 //   - a webhook configuration needs everything else: its backend is often in the
-//     same set, and until that runs the webhook would refuse the rest.
-func (s *set) link() {
+//     same set, and until that runs the webhook would refuse the rest;
+//   - and each object needs what it says itself, in DependsAnnotation.
+//
+// It returns what is wrong with these, and a *CycleError.
+func (s *set) link() (faults []error) {
 	namespaces := map[string]*item{}
 	definitions := map[schema.GroupKind]*item{}
 	roles := map[[3]string]*item{}
@@ -42,14 +47,23 @@ func (s *set) link() {
 			}
 			it.need(roles[[3]string{kind, ns, name}])
 		}
-		if isWebhook(it) {
-			for _, other := range s.items {
-				if !isWebhook(other) {
-					it.need(other)
-				}
+	}
+	faults = s.depend()
+	for _, it := range s.items {
+		if !isWebhook(it) {
+			continue
+		}
+		after := it.followers() // which ask for the webhook to be there before
+		for _, other := range s.items {
+			if !isWebhook(other) && !after[other] {
+				it.need(other)
 			}
 		}
 	}
+	if err := s.cycle(); err != nil {
+		faults = append(faults, err)
+	}
+	return faults
 }
 
 const rbacGroup = "rbac.authorization.k8s.io"
@@ -88,6 +102,10 @@ type runner struct {
 	finished chan *item
 	inFlight int
 	gone     error // why nothing more is tried
+	busy     int   // objects since the last one that the server had time for
+	// await is called for what is done, where others depend on it; nil if being
+	// applied is enough.
+	await func(context.Context, *item)
 }
 
 // run works on at most limit objects at a time.
@@ -98,7 +116,19 @@ func (r *runner) run(s *set, limit int) {
 		}
 	}
 	for left := len(s.items); left > 0; left-- {
-		r.finish(r.next(limit))
+		it := r.next(limit)
+		if r.await != nil && it.mustBeReady() && !it.awaited {
+			// It waits for controllers, which may need the rest of the set: it must
+			// not keep others from their turn.
+			it.awaited = true
+			left++
+			go func() {
+				r.await(r.ctx, it)
+				r.finished <- it
+			}()
+			continue
+		}
+		r.finish(it)
 	}
 }
 
@@ -112,25 +142,31 @@ func (r *runner) next(limit int) *item {
 		}
 	}
 	it := <-r.finished
-	r.inFlight--
+	if !it.awaited {
+		r.inFlight--
+	}
 	return it
 }
 
 // start begins an object's work, or reports that there is none to do.
 func (r *runner) start(it *item) (done bool) {
 	switch {
-	case it.done && !it.redefined():
+	case it.change.Action == Ignored || it.done && !it.redefined():
 		return true
 	case r.ctx.Err() != nil:
 		it.skip("the apply was ended before its turn", context.Cause(r.ctx))
 		return true
 	case r.gone != nil:
-		it.skip("the API server went away", r.gone)
+		it.skip("the API server went away, or has no time", r.gone)
 		return true
 	}
 	for _, need := range it.needs {
 		if a := need.change.Action; a == Failed || a == Skipped {
 			it.skip("it needs "+need.entry.Key.String()+", which was "+string(a), nil)
+			return true
+		}
+		if need.unready != nil && slices.Contains(need.wanted, it) {
+			it.skip("it depends on "+need.entry.Key.String()+", which is not ready: "+need.unready.Error(), need.unready)
 			return true
 		}
 	}
@@ -157,6 +193,7 @@ func (r *runner) finish(it *item) {
 	if unreachable := asUnreachable(it.change.Err); unreachable != nil {
 		r.gone = unreachable
 	}
+	r.watchLoad(it)
 	if r.report != nil {
 		r.report(it.change)
 	}
@@ -164,6 +201,21 @@ func (r *runner) finish(it *item) {
 		if next.waiting--; next.waiting == 0 {
 			r.ready = append(r.ready, next)
 		}
+	}
+}
+
+// mostBusy is how many objects one after the other may meet a server in trouble
+// before the rest is put off.
+const mostBusy = 16
+
+func (r *runner) watchLoad(it *item) {
+	switch {
+	case it.change.Action == Failed && busy(it.change.Err):
+		if r.busy++; r.busy >= mostBusy && r.gone == nil {
+			r.gone = &OverloadedError{Err: errors.Unwrap(it.change.Err)}
+		}
+	case it.change.Action != Skipped && !it.done:
+		r.busy = 0
 	}
 }
 

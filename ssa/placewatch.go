@@ -33,6 +33,8 @@ type sight struct {
 	version    string
 	generation int64
 	deleting   bool
+	handsOff   bool     // its annotations say so
+	migrates   bool     // a predecessor of ours has fields
 	owned      string   // our entry in managedFields; empty for kinds without generation
 	meta       [16]byte // the metadata that we own; likewise
 }
@@ -127,7 +129,7 @@ func (w *placeWatch) list(ctx context.Context) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	version, err = w.set.client.SnapshotMetadata(ctx, w.key.gvr, w.key.namespace, w.selector(), func(m *metav1.PartialObjectMetadata) {
-		objects[m.Name] = sightOf(m, w.set.manager)
+		objects[m.Name] = w.set.sightOf(m)
 		if len(objects) > maxWatched {
 			cancel()
 		}
@@ -223,7 +225,7 @@ func (w *placeWatch) see(event watch.EventType, m *metav1.PartialObjectMetadata)
 	if event == watch.Deleted {
 		delete(w.objects, m.Name)
 	} else {
-		now = sightOf(m, w.set.manager)
+		now = w.set.sightOf(m)
 		w.objects[m.Name] = now
 	}
 	ours := w.pending[m.Name] == m.ResourceVersion
@@ -346,14 +348,20 @@ func (w *placeWatch) refusal() error {
 }
 
 // mark takes those items for unchanged that are, if the watch can be believed.
-func (w *placeWatch) mark(items map[string]*item) bool {
+func (w *placeWatch) mark(items map[string]*item, full bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.standing || time.Since(w.heard) > w.set.opts.MaxSilence {
 		return false
 	}
 	for name, it := range items {
-		if s, ok := w.objects[name]; ok && s.unchanged(it) {
+		s, ok := w.objects[name]
+		switch {
+		case !ok:
+		case s.handsOff:
+			it.ignore()
+		case it.treat.policy == IfNotPresent && !s.deleting,
+			!full && it.same() && !(s.migrates && it.treat.migrates()) && s.unchanged(it):
 			it.leave()
 		}
 	}
@@ -372,8 +380,12 @@ func (s sight) unchanged(it *item) bool {
 
 // sightOf keeps little of an object. Kinds without a generation need no digests:
 // for them nothing but an equal version counts.
-func sightOf(m *metav1.PartialObjectMetadata, manager string) sight {
-	s := sight{uid: m.UID, version: m.ResourceVersion, generation: m.Generation, deleting: m.DeletionTimestamp != nil}
+func (ws *watches) sightOf(m *metav1.PartialObjectMetadata) sight {
+	manager := ws.manager
+	s := sight{
+		uid: m.UID, version: m.ResourceVersion, generation: m.Generation, deleting: m.DeletionTimestamp != nil,
+		handsOff: handsOff(m), migrates: slices.ContainsFunc(m.ManagedFields, ws.predecessor),
+	}
 	if m.Generation == 0 {
 		return s
 	}

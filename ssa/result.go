@@ -14,6 +14,8 @@ const (
 	Created    Action = "created"    // it did not exist
 	Configured Action = "configured" // it existed, and was changed; also where nobody knows, for want of a record
 	Unchanged  Action = "unchanged"  // nothing was written
+	Ignored    Action = "ignored"    // left alone, because an annotation says so
+	Deleted    Action = "deleted"    // in a Plan alone: it left the set
 	Skipped    Action = "skipped"    // not tried, because of what Err says
 	Failed     Action = "failed"     // tried and refused; Err says why
 )
@@ -25,9 +27,15 @@ type Change struct {
 	// Recreated says that somebody had deleted the object since the last Apply:
 	// it is another one of the same name.
 	Recreated bool
+	// Replaced says that Apply deleted the object to make it again, because a field
+	// could not be changed and its policy is Recreate.
+	Replaced bool
 	// Drift lists what others had changed since the last Apply, and what Apply
 	// corrected.
-	Drift    []Drift
+	Drift []Drift
+	// Left lists the fields that others own with other values, and that were left
+	// to them as the policy Leave says.
+	Left     []Conflict
 	Warnings []string // from the server's Warning headers
 	Err      error    // for Failed and Skipped
 }
@@ -102,9 +110,16 @@ func (s *set) result() (*Result, error) {
 		switch it.change.Action {
 		case Failed:
 			failed = append(failed, it.change)
-			entries = append(entries, it.afterFailure())
-		case Skipped:
-			failed = append(failed, it.change)
+			switch {
+			case it.entry.Resource != "":
+				entries = append(entries, it.afterFailure())
+			case it.listed: // its type never came
+				entries = append(entries, it.prev)
+			}
+		case Ignored, Skipped:
+			if it.change.Action == Skipped {
+				failed = append(failed, it.change)
+			}
 			if it.listed {
 				entries = append(entries, it.prev)
 			}

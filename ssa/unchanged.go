@@ -27,15 +27,13 @@ type place struct {
 }
 
 // markUnchanged finds, from metadata alone, the objects that need nothing: one
-// list request for each type and namespace, whatever the number of objects.
-func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) error {
-	if a.checks.due(opts.Owner, opts.Full) {
-		return nil
-	}
+// list request for each type and namespace, whatever the number of objects. In a
+// full check it finds only those that are to be left alone whatever they are.
+func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full bool) error {
 	places := map[place]map[string]*item{}
 	for _, it := range s.items {
-		if !it.known || it.prev.Intent != it.entry.Intent {
-			continue // sent in any case
+		if !it.known || it.done || it.same() && full && it.treat.policy != IfNotPresent {
+			continue // ignored, or sent in any case
 		}
 		p := place{it.entry.GVR(), it.entry.Namespace}
 		if places[p] == nil {
@@ -47,11 +45,17 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) 
 	g.SetLimit(a.concurrency)
 	for p, items := range places {
 		g.Go(func() error {
-			if s.watched(ctx, items) {
+			if s.watched(ctx, items, full) {
 				return nil
 			}
-			return a.look(ctx, s, p, items, opts.Owner, func(m *metav1.PartialObjectMetadata) {
-				if it := items[m.Name]; it != nil && unchanged(it, m, a.manager) {
+			return a.look(ctx, s, p, items, owner, func(m *metav1.PartialObjectMetadata) {
+				it := items[m.Name]
+				switch {
+				case it == nil:
+				case handsOff(m):
+					it.ignore()
+				case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
+					!full && it.same() && !a.mustMigrate(it, m) && unchanged(it, m, a.manager):
 					it.leave()
 				}
 			})
@@ -66,6 +70,9 @@ func (it *item) leave() {
 	it.entry = it.prev
 	it.change.Action = Unchanged
 }
+
+// same reports that the object was applied before as it is intended now.
+func (it *item) same() bool { return it.known && it.prev.Intent == it.entry.Intent }
 
 // look calls each for the metadata of the objects of one place, in the cheapest
 // way that the identity is allowed.

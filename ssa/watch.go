@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gitopskit/gitopskit/gc"
@@ -61,7 +62,7 @@ func (a *Applier) Watch(ctx context.Context, opts WatchOptions) (stop func(), er
 		opts.MaxSilence = DefaultMaxSilence
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ws := &watches{client: a.client, manager: a.manager, opts: opts, ctx: ctx, places: map[watchKey]*placeWatch{}}
+	ws := &watches{client: a.client, manager: a.manager, predecessor: a.predecessor, opts: opts, ctx: ctx, places: map[watchKey]*placeWatch{}}
 	if !a.watching.CompareAndSwap(nil, ws) {
 		cancel()
 		return nil, errors.New("watch: this Applier is watching already; stop that first")
@@ -108,9 +109,11 @@ var errTooMany = errors.New("too many watches or objects")
 type watches struct {
 	client  *kube.Client
 	manager string
-	opts    WatchOptions
-	ctx     context.Context //nolint:containedctx // the life of the watches, which outlast the call that needs them first
-	running sync.WaitGroup
+	// predecessor tells the managers whose fields become ours.
+	predecessor func(metav1.ManagedFieldsEntry) bool
+	opts        WatchOptions
+	ctx         context.Context //nolint:containedctx // the life of the watches, which outlast the call that needs them first
+	running     sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -210,7 +213,7 @@ func (a *Applier) observe(s *set, owner string) (done func()) {
 
 // watched marks the unchanged among the items of one place from what the watch
 // knows, and reports whether that could be believed.
-func (s *set) watched(ctx context.Context, items map[string]*item) bool {
+func (s *set) watched(ctx context.Context, items map[string]*item, full bool) bool {
 	for _, it := range items {
 		w := it.watch
 		if w == nil || !w.ready(ctx) {
@@ -220,7 +223,7 @@ func (s *set) watched(ctx context.Context, items map[string]*item) bool {
 			s.note(refused)
 			return false
 		}
-		return w.mark(items)
+		return w.mark(items, full)
 	}
 	return false
 }

@@ -24,6 +24,10 @@ import (
 	"k8s.io/client-go/transport"
 )
 
+// maxRetries bounds how often an apply is sent again because the server said when
+// to come back. client-go's default of 10 makes a set wait for minutes.
+const maxRetries = 3
+
 // pageSize is the number of objects that one list request asks for.
 const pageSize = 500
 
@@ -149,6 +153,7 @@ func groupVersionPath(gv schema.GroupVersion) []string {
 type ApplyOptions struct {
 	Manager string // field manager; required
 	Force   bool   // take over fields that other managers own
+	DryRun  bool   // answer as if, and write nothing
 }
 
 // Applied is the server's answer to an apply.
@@ -197,12 +202,17 @@ func (c *Client) ApplyFull(ctx context.Context, t Target, body []byte, o ApplyOp
 }
 
 func (c *Client) apply(t Target, body []byte, o ApplyOptions) *rest.Request {
-	return c.rest.Patch(types.ApplyPatchType).
+	r := c.rest.Patch(types.ApplyPatchType).
 		AbsPath(t.path()...).
 		Param("fieldManager", o.Manager).
 		Param("force", strconv.FormatBool(o.Force)).
 		Param("fieldValidation", string(metav1.FieldValidationStrict)).
+		MaxRetries(maxRetries).
 		Body(body)
+	if o.DryRun {
+		r.Param("dryRun", metav1.DryRunAll)
+	}
+	return r
 }
 
 func answer(res rest.Result) Applied {

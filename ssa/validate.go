@@ -1,0 +1,103 @@
+package ssa
+
+import (
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gitopskit/gitopskit/internal/kube"
+)
+
+// ValidationError lists the objects that the server would refuse, of a set of
+// which nothing was applied.
+type ValidationError struct {
+	Faults []error // *ObjectError, never empty
+	Total  int
+}
+
+func (e *ValidationError) Error() string {
+	return "nothing was applied, because the server would refuse some of it: " + list(e.Faults)
+}
+
+// Unwrap returns the faults.
+func (e *ValidationError) Unwrap() []error { return e.Faults }
+
+// Terminal says that no other try can succeed before an object is changed.
+func (e *ValidationError) Terminal() bool {
+	for _, f := range e.Faults {
+		if t, ok := f.(interface{ Terminal() bool }); !ok || !t.Terminal() {
+			return false
+		}
+	}
+	return true
+}
+
+// validate asks the server by dry run about each object that is to be sent. What
+// cannot be known before the set's own namespaces, definitions and controllers
+// are there is passed over, and what may be recreated.
+func (a *Applier) validate(ctx context.Context, s *set) error {
+	faults := make([]error, len(s.items))
+	g, groupCtx := errgroup.WithContext(ctx)
+	g.SetLimit(a.concurrency)
+	for i, it := range s.items {
+		if it.done || it.entry.Resource == "" {
+			continue
+		}
+		g.Go(func() error {
+			faults[i] = a.tryOut(groupCtx, it)
+			if kube.Unreachable(faults[i]) {
+				return faults[i]
+			}
+			return groupCtx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return a.stopped(err)
+	}
+	e := &ValidationError{Total: len(s.items)}
+	for i, err := range faults {
+		if err != nil {
+			e.Faults = append(e.Faults, a.explain(ctx, s.items[i], err))
+		}
+	}
+	if len(e.Faults) > 0 {
+		return e
+	}
+	return nil
+}
+
+// stopped is an error of the network or of the context, for people.
+func (a *Applier) stopped(err error) error {
+	if kube.Unreachable(err) {
+		return &UnreachableError{Server: a.client.Host(), Err: err}
+	}
+	return err
+}
+
+// definedHere reports that the object's definition is in the set.
+func (it *item) definedHere() bool {
+	for _, need := range it.needs {
+		if need.entry.GVK().GroupKind() == crdKind {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *Applier) tryOut(ctx context.Context, it *item) error {
+	trial := *it
+	trial.dryRun = true
+	_, err := a.patch(ctx, &trial, it.intent, a.client.Apply)
+	switch {
+	case it.comesWithTheSet(err), isSchemaError(err) && it.definedHere(), it.treat.recreate && immutable(err):
+		return nil
+	}
+	if found := conflictsOf(err); len(found) > 0 {
+		if it.treat.conflicts != Report || slices.ContainsFunc(found, a.withPredecessor) {
+			return nil
+		}
+		return &ConflictError{Fields: found}
+	}
+	return err
+}
