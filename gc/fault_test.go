@@ -28,6 +28,7 @@ type fault string
 
 const (
 	refused     fault = "refused"          // the server is in trouble and does not carry it out
+	denied      fault = "denied"           // the server, or a webhook, says no
 	unanswered  fault = "answer lost"      // carried out, and the connection drops before the answer
 	killed      fault = "killed before it" // the process dies before it; as after the one before
 	killedAfter fault = "killed after it"  // the process dies when it was carried out
@@ -57,6 +58,8 @@ func (s *saboteur) wrap(next http.RoundTripper) http.RoundTripper {
 		switch f {
 		case refused:
 			return answer(req, http.StatusServiceUnavailable, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":503,"reason":"ServiceUnavailable","message":"in trouble"}`), nil
+		case denied:
+			return answer(req, http.StatusForbidden, refusal(403, metav1.StatusReasonForbidden, "no")), nil
 		case killed:
 			return nil, errConnection
 		case unanswered, killedAfter:
@@ -288,16 +291,17 @@ func (w *world) endNamespaces(t *testing.T) {
 // Then another process finds what is left, and is told to go on, or to go back.
 // Nothing is lost, and nothing is deleted that should not be.
 func TestFaultAtEveryRequest(t *testing.T) {
+	t.Parallel()
 	scenarios := []struct {
 		name           string
 		before, during []string
 		faults         []fault
 		namespaces     bool
 	}{
-		{"a set grows, changes and shrinks", []string{"a", "b", "c"}, []string{"a", "b=2", "d", "e"}, []fault{refused, unanswered, killedAfter}, false},
-		{"a definition comes with its resource", []string{"a"}, []string{"a", "definition", "gadget"}, []fault{unanswered, killedAfter}, false},
-		{"a definition goes with its resource", []string{"a", "definition", "gadget"}, []string{"a"}, []fault{unanswered, killedAfter}, false},
-		{"a namespace comes and goes", []string{"a", "namespace", "inside"}, []string{"a=2"}, []fault{refused, unanswered, killedAfter}, true},
+		{"a set grows, changes and shrinks", []string{"a", "b", "c"}, []string{"a", "b=2", "d", "e"}, []fault{refused, denied, unanswered, killedAfter}, false},
+		{"a definition comes with its resource", []string{"a"}, []string{"a", "definition", "gadget"}, []fault{denied, unanswered, killedAfter}, false},
+		{"a definition goes with its resource", []string{"a", "definition", "gadget"}, []string{"a"}, []fault{denied, unanswered, killedAfter}, false},
+		{"a namespace comes and goes", []string{"a", "namespace", "inside"}, []string{"a=2"}, []fault{denied, unanswered, killedAfter}, true},
 	}
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {

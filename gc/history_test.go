@@ -174,7 +174,7 @@ func (h *history) step(ctx context.Context, set []string, clean bool) error {
 	if !clean {
 		h.act = h.rnd.IntN(20)
 		if h.rnd.IntN(2) == 0 {
-			s.fault = []fault{refused, unanswered, killed, killedAfter}[h.rnd.IntN(4)]
+			s.fault = []fault{refused, denied, unanswered, killed, killedAfter}[h.rnd.IntN(5)]
 			s.at = 1 + h.rnd.IntN(16)
 		}
 	}
@@ -233,6 +233,7 @@ func (h *history) randomSet() []string {
 // Over random histories: we never delete what we did not apply, and never lose
 // what we did.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	const histories, steps = 30, 12
 	for seed := range uint64(histories) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/controlplane/testplane"
 )
 
 // deletions notes the names in DELETE requests, in order.
@@ -153,29 +154,29 @@ func TestPropagation(t *testing.T) {
 }
 
 func TestPruneTellsWhatBlocksANamespace(t *testing.T) {
-	f := setup(t)
-	all, err := dynamic.NewForConfig(f.cfg)
+	t.Parallel() // the namespace controller takes its time
+	plane := testplane.Full(t)
+	all, err := dynamic.NewForConfig(plane.Config())
+	require.NoError(t, err)
+	f := &fixture{cfg: plane.Config(), ns: testplane.Namespace(t, plane)}
+	f.client = all.Resource(configMaps).Namespace(f.ns)
+	f.pruner, err = gc.NewPruner(f.cfg)
 	require.NoError(t, err)
 	e := f.namespaceEntry(t, all)
+	f.make(t, "x", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"example.com/hold"}) })
+	defer f.patch(t, "x", `{"metadata":{"finalizers":null}}`)
 	require.NoError(t, all.Resource(namespaces).Delete(t.Context(), f.ns, metav1.DeleteOptions{}))
-	ns, err := all.Resource(namespaces).Get(t.Context(), f.ns, metav1.GetOptions{})
-	require.NoError(t, err)
-	condition := func(name, status, message string) any {
-		return map[string]any{"type": name, "status": status, "reason": "x", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}
-	}
-	require.NoError(t, unstructured.SetNestedSlice(ns.Object, []any{
-		condition("NamespaceContentRemaining", "True", "Some resources are remaining: gadgets.example.com has 1 resource instances"),
-		condition("NamespaceFinalizersRemaining", "True", "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"),
-		condition("NamespaceDeletionContentFailure", "False", "All content successfully deleted"),
-	}, "status", "conditions"))
-	_, err = all.Resource(namespaces).UpdateStatus(t.Context(), ns, metav1.UpdateOptions{})
-	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		ns, err := all.Resource(namespaces).Get(t.Context(), f.ns, metav1.GetOptions{})
+		said, _, _ := unstructured.NestedSlice(ns.Object, "status", "conditions")
+		return err == nil && len(said) > 0
+	}, 60*time.Second, 100*time.Millisecond)
 
 	_, err = f.pruner.Prune(t.Context(), gc.NewInventory(e), gc.PruneOptions{Owner: "mine", Timeout: 50 * time.Millisecond})
 	var blocked *gc.BlockedError
 	require.ErrorAs(t, err, &blocked, "what is on its way out needs no confirmation")
 	require.Len(t, blocked.Conditions, 2)
-	require.ErrorContains(t, err, "gadgets.example.com has 1 resource instances")
+	require.ErrorContains(t, err, "configmaps. has 1 resource instances")
 	require.ErrorContains(t, err, "example.com/hold in 1 resource instances")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
