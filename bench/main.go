@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	list := flags.Bool("list", false, "print the names of the benchmarks and end")
 	pattern := flags.String("run", "", "measure only benchmarks whose name matches this regular expression")
 	asJSON := flags.Bool("json", false, "print one JSON object per line instead of a table")
-	rounds := flags.Int("rounds", 7, "rounds of each side, at least 5")
+	rounds := flags.Int("rounds", 7, "rounds of each side, at least 5; heavy benchmarks have 5 in any case")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
