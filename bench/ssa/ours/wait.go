@@ -30,7 +30,7 @@ func wait(count, changed int) side.Setup {
 			_, err := r.applier.Wait(ctx, r.inventory, ssa.WaitOptions{Owner: owner})
 			return err
 		}
-		if err := all(ctx); err != nil {
+		if err := rollout.Settle(ctx, observer, r.namespace); err != nil {
 			return side.Work{}, err
 		}
 		var server *rollout.Rollout

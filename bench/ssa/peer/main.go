@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/polling"
+	"github.com/fluxcd/cli-utils/pkg/kstatus/polling/clusterreader"
+	"github.com/fluxcd/cli-utils/pkg/kstatus/polling/engine"
 	flux "github.com/fluxcd/pkg/ssa"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -56,7 +58,11 @@ func newReconciler(ctx context.Context, env side.Env) (*reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	poller := polling.NewStatusPoller(c, c.RESTMapper(), polling.Options{})
+	// Its cache of what it lists makes a poll of many Deployments take minutes: for
+	// each it goes through all. Without, it asks the server about each.
+	poller := polling.NewStatusPoller(c, c.RESTMapper(), polling.Options{
+		ClusterReaderFactory: engine.ClusterReaderFactoryFunc(clusterreader.NewDirectClusterReader),
+	})
 	m := flux.NewResourceManager(c, poller, flux.Owner{Field: manager, Group: "bench.example.test"})
 	return &reconciler{cfg: cfg, client: c, namespace: namespace, manager: m}, nil
 }

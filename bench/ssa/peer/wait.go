@@ -35,7 +35,7 @@ func wait(count, changed int) side.Setup {
 			// Every two seconds, as its own apply does; its default is five.
 			return r.manager.WaitForSetWithContext(ctx, set, flux.WaitOptions{Interval: 2 * time.Second, Timeout: 5 * time.Minute})
 		}
-		if err := all(ctx); err != nil {
+		if err := rollout.Settle(ctx, observer, r.namespace); err != nil {
 			return side.Work{}, err
 		}
 		var server *rollout.Rollout

@@ -30,6 +30,23 @@ type Rollout struct {
 	waiting map[string]bool
 }
 
+// errHealthy says that there is nothing to wait for.
+var errHealthy = errors.New("all Deployments are healthy before anybody waits for them")
+
+// Settle waits until the Deployments of a namespace are healthy.
+func Settle(ctx context.Context, cfg *rest.Config, namespace string) error {
+	r, err := Watch(ctx, cfg, namespace)
+	if errors.Is(err, errHealthy) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer r.watch.Stop()
+	_, err = r.follow()
+	return err
+}
+
 // Watch begins to follow the Deployments of a namespace, of which there must be
 // some that are not healthy.
 func Watch(ctx context.Context, cfg *rest.Config, namespace string) (*Rollout, error) {
@@ -49,7 +66,7 @@ func Watch(ctx context.Context, cfg *rest.Config, namespace string) (*Rollout, e
 		}
 	}
 	if len(r.waiting) == 0 {
-		return nil, fmt.Errorf("all %d Deployments are healthy before anybody waits for them", len(list.Items))
+		return nil, errHealthy
 	}
 	r.watch, err = deployments.Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
 	return r, err
