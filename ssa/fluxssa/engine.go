@@ -150,16 +150,18 @@ func (a *Applier) entry(obj *unstructured.Unstructured, kinds kindMap, namespace
 	if e.Name == "" || e.Kind == "" || e.Version == "" {
 		return e, nil
 	}
-	k, ok := kinds[gvk]
-	if !ok {
-		mapping, err := a.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-		if meta.IsNoMatchError(err) {
-			return e, &ssa.UnknownKindError{Key: e.Key, Version: e.Version}
-		}
-		if err != nil {
-			return e, &ssa.DiscoveryError{GroupVersion: gvk.GroupVersion().String(), Err: err}
-		}
+	// The server comes first: a definition in the set cannot redefine what is there.
+	var k kind
+	mapping, err := a.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	switch own, ok := kinds[gvk]; {
+	case err == nil:
 		k = kindOf(mapping)
+	case !meta.IsNoMatchError(err):
+		return e, &ssa.DiscoveryError{GroupVersion: gvk.GroupVersion().String(), Err: err}
+	case !ok:
+		return e, &ssa.UnknownKindError{Key: e.Key, Version: e.Version}
+	default:
+		k = own
 	}
 	e.Resource = k.resource
 	switch {

@@ -321,6 +321,19 @@ func TestDefinitionAndItsResourceInOneSet(t *testing.T) {
 	}
 }
 
+// A definition in a set does not change how the types of Kubernetes are addressed.
+func TestAttackDefinitionOfABuiltInType(t *testing.T) {
+	f := setup(t)
+	given := objects(t, app)
+	forged := objects(t, strings.NewReplacer("%[1]s.test", "apps", "Lamp", "Deployment").Replace(definition))[:1]
+	opts := ssa.ApplyOptions{Owner: owner, Namespace: f.namespace()}
+	inv, err := f.flux.Targets(t.Context(), append(forged, given...), opts)
+	require.NoError(t, err)
+	web, ok := inv.Lookup(gc.Key{Group: "apps", Kind: "Deployment", Namespace: opts.Namespace, Name: "web"})
+	require.True(t, ok)
+	require.Equal(t, "deployments", web.Resource)
+}
+
 func TestFailureIsToldAsFarAsTheEngineTells(t *testing.T) {
 	f := setup(t)
 	given := objects(t, app)

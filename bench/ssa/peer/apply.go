@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 
 	flux "github.com/fluxcd/pkg/ssa"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,6 +32,8 @@ func revise(count, changed int) side.Setup {
 		return side.Work{
 			Prepare: func(context.Context) error {
 				revision++
+				list = nil // so that two lists are never in memory
+				runtime.GC()
 				list = objects.ConfigMaps(r.namespace, count)
 				return objects.Revise(list, changed, revision)
 			},

@@ -22,7 +22,7 @@ var Deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Reso
 
 // grain is the least lag that is told: what is seen by two watches is not seen in
 // the same instant.
-const grain = time.Millisecond
+const grain = 10 * time.Millisecond
 
 // Rollout watches the Deployments of a namespace until all are healthy.
 type Rollout struct {
