@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -66,11 +67,11 @@ func inventory(count int) side.Setup {
 				return store.Save(ctx, targets)
 			},
 			Finish: func(ctx context.Context) error {
-				again, err := openStore(cfg, namespace)
-				if err != nil {
+				if store, err = openStore(cfg, namespace); err != nil {
 					return err
 				}
-				stored, err := again.Load(ctx)
+				runtime.GC() // the look at what was saved should not be the peak
+				stored, err := store.Load(ctx)
 				if err != nil {
 					return err
 				}

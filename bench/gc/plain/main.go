@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,6 +59,7 @@ func inventory(count int) side.Setup {
 				return s.save(ctx, stored)
 			},
 			Finish: func(ctx context.Context) error {
+				runtime.GC() // the look at what was saved should not be the peak
 				stored, err := s.load(ctx)
 				if err != nil {
 					return err
