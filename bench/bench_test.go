@@ -182,6 +182,19 @@ func TestSummaryHoldsMediansAndPeak(t *testing.T) {
 	require.Equal(t, 42.0, f.PeakMB)
 }
 
+func TestHeavyPairsHaveFewRounds(t *testing.T) {
+	require.Equal(t, 9, Pair{}.rounds(9))
+	require.Equal(t, minRounds, Pair{Heavy: true}.rounds(9))
+}
+
+func TestWholeIsToldBesideThePart(t *testing.T) {
+	f := summarize(Pair{}, []side.Round{{Seconds: 1, Whole: 7}, {Seconds: 3, Whole: 9}, {Seconds: 2, Whole: 8}}, 0)
+	require.Equal(t, 2.0, f.Seconds)
+	require.Equal(t, 8.0, *f.Whole)
+	require.Contains(t, columns(f), "2.00 s of 8.00 s")
+	require.Nil(t, summarize(Pair{}, []side.Round{{Seconds: 1}}, 0).Whole)
+}
+
 func TestJSONShape(t *testing.T) {
 	requests, allocs := int64(0), 3.0
 	var out bytes.Buffer
@@ -215,10 +228,11 @@ func TestTableNamesBothSides(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-list"}, &out, io.Discard))
-	require.Contains(t, out.String(), "kustomize/small\nssa/noop-1000\ngit/cold-large\n")
+	require.Contains(t, out.String(), "kustomize/small\nssa/noop-1000\n")
+	require.Contains(t, out.String(), "\ngc/inventory-100k\ngit/cold-large\n")
 	out.Reset()
-	require.NoError(t, run(t.Context(), []string{"-list", "-run", "^ssa/"}, &out, io.Discard))
-	require.Equal(t, "ssa/noop-1000\n", out.String())
+	require.NoError(t, run(t.Context(), []string{"-list", "-run", "^ssa/noop"}, &out, io.Discard))
+	require.Equal(t, "ssa/noop-1000\nssa/noop-10000\n", out.String())
 
 	for want, args := range map[string][]string{
 		"no benchmark matches": {"-run", "nothing"},

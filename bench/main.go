@@ -14,7 +14,8 @@
 // is the time on a processor of the whole process, for itself and in the system.
 // The peak is its largest resident set, the Go runtime and the program's own code
 // included, from the end of the setup to the last round. Of a side that runs a
-// command, the command's time and peak are in the figures.
+// command, the command's time and peak are in the figures. Where the seconds are of
+// a part of the work, whole_seconds are of all of it.
 //
 // The benchmarks of git need the git command, which makes the repositories once,
 // in .cache/bench of the repository, and serves them from a process that belongs
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	list := flags.Bool("list", false, "print the names of the benchmarks and end")
 	pattern := flags.String("run", "", "measure only benchmarks whose name matches this regular expression")
 	asJSON := flags.Bool("json", false, "print one JSON object per line instead of a table")
-	rounds := flags.Int("rounds", 7, "rounds of each side, at least 5")
+	rounds := flags.Int("rounds", 7, "rounds of each side, at least 5; heavy benchmarks have 5 in any case")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

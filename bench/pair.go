@@ -1,11 +1,15 @@
 package main
 
+import "slices"
+
 // Pair is one benchmark: the same work done by us and by a peer, each in a
 // program of its own.
 type Pair struct {
 	Name     string
 	PeerName string // module and version, or a command
 	Server   bool   // both sides need a control plane
+	Pods     bool   // and one that runs workloads, of this pair alone
+	Heavy    bool   // rounds take long: the least number of them has to do
 	Repo     string // the repository that both sides need, of those in git/repos
 	Ours     string // package of our program, in this module
 	Peer     string // and of the peer's
@@ -21,14 +25,40 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-		{
-			Name:     "ssa/noop-1000",
-			PeerName: "github.com/fluxcd/pkg/ssa v0.78.0",
-			Server:   true,
-			Ours:     "ssa/ours",
-			Peer:     "ssa/peer",
-		},
-	}, gitPairs()...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs())...)
+}
+
+func ssaPairs() []Pair {
+	pair := func(name string) Pair {
+		return Pair{Name: "ssa/" + name, PeerName: "github.com/fluxcd/pkg/ssa v0.78.0", Server: true, Ours: "ssa/ours", Peer: "ssa/peer"}
+	}
+	heavy := func(name string) Pair {
+		p := pair(name)
+		p.Heavy = true
+		return p
+	}
+	wait := heavy("wait-1000")
+	wait.Pods = true
+	return []Pair{
+		pair("noop-1000"),
+		heavy("noop-10000"),
+		heavy("one-in-10000"),
+		heavy("create-1000"),
+		heavy("change-1000"),
+		heavy("delete-1000"),
+		wait,
+	}
+}
+
+func gcPairs() []Pair {
+	return []Pair{{
+		Name:     "gc/inventory-100k",
+		PeerName: "one JSON document in ConfigMaps",
+		Server:   true,
+		Heavy:    true,
+		Ours:     "gc/ours",
+		Peer:     "gc/plain",
+	}}
 }
 
 func gitPairs() []Pair {
@@ -48,6 +78,14 @@ func gitPairs() []Pair {
 		fetch("commit-pin", "history"),
 		fetch("large-blob", "blob"),
 	}
+}
+
+// rounds is how many rounds a pair has where so many are asked for.
+func (p Pair) rounds(asked int) int {
+	if p.Heavy {
+		return minRounds
+	}
+	return asked
 }
 
 // packages are the programs that a pair needs.

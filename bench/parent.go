@@ -28,10 +28,14 @@ func measureAll(ctx context.Context, chosen []Pair, rounds int, report reporter,
 	defer server.close()
 	defer repositories.close()
 	for _, p := range chosen {
-		fmt.Fprintf(stderr, "%s: %d rounds of each side\n", p.Name, rounds)
+		fmt.Fprintf(stderr, "%s: %d rounds of each side\n", p.Name, p.rounds(rounds))
 		job := side.Job{Name: p.Name}
+		of := server
+		if p.Pods {
+			of = &sharedServer{opts: controlplane.Options{Workloads: true, Nodes: 8}}
+		}
 		if p.Server {
-			if job.Kubeconfig, err = server.kubeconfig(ctx); err != nil {
+			if job.Kubeconfig, err = of.kubeconfig(ctx); err != nil {
 				return err
 			}
 		}
@@ -40,7 +44,10 @@ func measureAll(ctx context.Context, chosen []Pair, rounds int, report reporter,
 				return err
 			}
 		}
-		result, err := measure(ctx, p, programs[p.Ours], programs[p.Peer], job, rounds)
+		result, err := measure(ctx, p, programs[p.Ours], programs[p.Peer], job, p.rounds(rounds))
+		if p.Pods {
+			of.close()
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -52,14 +59,19 @@ func measureAll(ctx context.Context, chosen []Pair, rounds int, report reporter,
 }
 
 // sharedServer is one control plane for all pairs, started when the first needs it.
-type sharedServer struct{ plane *controlplane.Plane }
+type sharedServer struct {
+	opts  controlplane.Options
+	plane *controlplane.Plane
+}
 
 func (s *sharedServer) kubeconfig(ctx context.Context) ([]byte, error) {
 	if s.plane == nil {
 		progress, done := controlplane.Printer(os.Stderr)
 		defer done()
 		var err error
-		if s.plane, err = controlplane.Start(ctx, controlplane.Options{Progress: progress}); err != nil {
+		opts := s.opts
+		opts.Progress = progress
+		if s.plane, err = controlplane.Start(ctx, opts); err != nil {
 			return nil, err
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // Figures of one side. Those that do not apply are left out.
 type Figures struct {
 	Seconds    float64  `json:"seconds"`
-	CPUSeconds float64  `json:"cpu_seconds"` // of this process and those that it ran, for themselves and in the system
+	Whole      *float64 `json:"whole_seconds,omitempty"` // of all of the work, where seconds are of a part
+	CPUSeconds float64  `json:"cpu_seconds"`             // of this process and those that it ran, for themselves and in the system
 	Requests   *int64   `json:"requests,omitempty"`
 	Bytes      *int64   `json:"bytes,omitempty"` // of request and response bodies; with Git, of all that went over the wire
 	PeakMB     float64  `json:"peak_mb"`         // largest resident set of the whole process while measured, in MiB
@@ -43,6 +44,9 @@ func summarize(p Pair, rounds []side.Round, peakMB float64) Figures {
 		Seconds:    median(rounds, func(r side.Round) float64 { return r.Seconds }),
 		CPUSeconds: median(rounds, func(r side.Round) float64 { return r.CPUSeconds }),
 		PeakMB:     peakMB,
+	}
+	if whole := median(rounds, func(r side.Round) float64 { return r.Whole }); whole > 0 {
+		f.Whole = &whole
 	}
 	allocs := median(rounds, func(r side.Round) float64 { return r.Allocs })
 	f.Allocs = &allocs
@@ -113,7 +117,11 @@ func columns(f Figures) string {
 	if f.Allocs != nil {
 		allocs = fmt.Sprintf("%.0f", *f.Allocs)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%.1f\t%s", duration(f.Seconds), duration(f.CPUSeconds), requests, kib, f.PeakMB, allocs)
+	spent := duration(f.Seconds)
+	if f.Whole != nil {
+		spent += " of " + duration(*f.Whole)
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%.1f\t%s", spent, duration(f.CPUSeconds), requests, kib, f.PeakMB, allocs)
 }
 
 func duration(seconds float64) string {

@@ -59,6 +59,9 @@ func controllerArgs() []string {
 		// The defaults spare a server that others share.
 		"--kube-api-qps=1000",
 		"--kube-api-burst=1000",
+		// On a busy machine kwok may be late to report its nodes. Their pods would be
+		// marked as not ready then, and nobody would ever mark them ready again.
+		"--node-monitor-grace-period=24h",
 		"--profiling=false",
 	}
 }

@@ -34,6 +34,12 @@ func house(t *testing.T) fences.House {
 	}
 }
 
+// bridge is the library package that is a module of its own, because of what it
+// needs: only the rules for its code are held.
+func bridge(t *testing.T) fences.House {
+	return fences.House{Dir: abs(t, "../../ssa/fluxssa"), Module: "github.com/gitopskit/gitopskit/ssa/fluxssa", Libraries: []string{"."}}
+}
+
 // exceptions to the rules for library code, each with its reason.
 var exceptions = map[string]string{
 	"kustomize: schema": "kyaml has one OpenAPI schema for the whole process, so what guards it has to be shared by all builds too",
@@ -52,6 +58,15 @@ func TestDependenciesAreOnRecord(t *testing.T) {
 		require.NoError(t, fences.RecordCosts(tree, records))
 	}
 	faults, err := fences.CheckCosts(tree, records, updateRemedy)
+	require.NoError(t, err)
+	holds(t, faults)
+}
+
+func TestBridgeKeepsTheRules(t *testing.T) {
+	tree := load(t, bridge(t), true)
+	holds(t, tree.Errors())
+	require.Len(t, tree.Libraries(), 1)
+	faults, err := fences.CheckSource(tree, nil)
 	require.NoError(t, err)
 	holds(t, faults)
 }

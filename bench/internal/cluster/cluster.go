@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/gitopskit/gitopskit/bench/internal/side"
+	"github.com/gitopskit/gitopskit/internal/meter"
 )
 
 // Config returns a configuration for a side's clients: counted, and without a
@@ -26,6 +27,12 @@ func Config(env side.Env) (*rest.Config, error) {
 	cfg.QPS = -1
 	cfg.Wrap(env.Meter.Wrap)
 	return cfg, nil
+}
+
+// Uncounted returns the configuration for what is beside the work.
+func Uncounted(env side.Env) (*rest.Config, error) {
+	env.Meter = &meter.Meter{}
+	return Config(env)
 }
 
 // NewNamespace makes a namespace for a side. It stays until the server ends.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/gitopskit/gitopskit/bench/internal/hosted"
 	"github.com/gitopskit/gitopskit/internal/meter"
@@ -26,6 +27,9 @@ type Work struct {
 	// Finish looks at what Do left behind and clears it up, unmeasured; may be
 	// nil.
 	Finish func(ctx context.Context) error
+	// Took is how much of the last Do is the figure, where not all of it is: a wait
+	// is judged by what it adds to what it waits for. Nil means all.
+	Took func() time.Duration
 	// Count reads the traffic so far. If it is nil, [Env.Meter] is read.
 	Count func(ctx context.Context) (meter.Count, error)
 }

@@ -199,6 +199,22 @@ func TestTrafficMayBeCountedElsewhere(t *testing.T) {
 	require.EqualValues(t, 5, round.Bytes)
 }
 
+func TestFigureMayBeAPartOfTheWork(t *testing.T) {
+	times := 0
+	b := setUp(t, func(context.Context, Env) (Work, error) {
+		return Work{
+			Do:   func(context.Context) error { times++; spinFor(roundTime); return nil },
+			Took: func() time.Duration { return time.Millisecond },
+		}, nil
+	})
+	times = 0
+	round, err := b.round(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, time.Millisecond.Seconds(), round.Seconds)
+	require.GreaterOrEqual(t, round.Whole, roundTime.Seconds())
+	require.Equal(t, 1, times, "work is repeated by how long all of it is")
+}
+
 func TestShortWorkIsRepeated(t *testing.T) {
 	require.Equal(t, 1, repetitions(1))
 	require.Equal(t, 11, repetitions(0.01))

@@ -6,60 +6,53 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 
 	"github.com/gitopskit/gitopskit/bench/internal/cluster"
 	"github.com/gitopskit/gitopskit/bench/internal/side"
 	"github.com/gitopskit/gitopskit/bench/internal/work"
-	"github.com/gitopskit/gitopskit/bench/ssa/objects"
 	"github.com/gitopskit/gitopskit/gc"
 	"github.com/gitopskit/gitopskit/ssa"
 )
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"ssa/noop-1000": noop(1000),
+		"ssa/noop-1000":    revise(1000, 0),
+		"ssa/noop-10000":   revise(10_000, 0),
+		"ssa/one-in-10000": revise(10_000, 1),
+		"ssa/create-1000":  create(1000),
+		"ssa/change-1000":  revise(1000, 1000),
+		"ssa/delete-1000":  remove(1000),
+		"ssa/wait-1000":    wait(1000, 100),
 	})
 }
 
-// noop is a reconcile with nothing to do: ConfigMaps that are in the cluster
-// already, in one namespace, and are found to be as they should.
-func noop(count int) side.Setup {
-	return func(ctx context.Context, env side.Env) (side.Work, error) {
-		cfg, err := cluster.Config(env)
-		if err != nil {
-			return side.Work{}, err
-		}
-		namespace, err := cluster.NewNamespace(ctx, cfg)
-		if err != nil {
-			return side.Work{}, err
-		}
-		applier, err := ssa.New(cfg, ssa.Options{Manager: "bench"})
-		if err != nil {
-			return side.Work{}, err
-		}
-		r := &reconciler{applier: applier}
-		if _, err := r.apply(ctx, objects.ConfigMaps(namespace, count)); err != nil {
-			return side.Work{}, err
-		}
-		var list []*unstructured.Unstructured
-		return side.Work{
-			Prepare: func(context.Context) error {
-				list = objects.ConfigMaps(namespace, count)
-				return nil
-			},
-			Do: func(ctx context.Context) error { return r.unchanged(ctx, list) },
-		}, nil
-	}
-}
+const owner = "bench"
 
 // reconciler applies with the inventory of the time before.
 type reconciler struct {
+	cfg       *rest.Config
+	namespace string
 	applier   *ssa.Applier
 	inventory gc.Inventory
 }
 
+// newReconciler returns one for a namespace of its own.
+func newReconciler(ctx context.Context, env side.Env) (*reconciler, error) {
+	cfg, err := cluster.Config(env)
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := cluster.NewNamespace(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	applier, err := ssa.New(cfg, ssa.Options{Manager: "bench"})
+	return &reconciler{cfg: cfg, namespace: namespace, applier: applier}, err
+}
+
 func (r *reconciler) apply(ctx context.Context, list []*unstructured.Unstructured) (*ssa.Result, error) {
-	res, err := r.applier.Apply(ctx, list, ssa.ApplyOptions{Owner: "bench", Previous: r.inventory})
+	res, err := r.applier.Apply(ctx, list, ssa.ApplyOptions{Owner: owner, Previous: r.inventory})
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +60,16 @@ func (r *reconciler) apply(ctx context.Context, list []*unstructured.Unstructure
 	return res, nil
 }
 
-func (r *reconciler) unchanged(ctx context.Context, list []*unstructured.Unstructured) error {
-	res, err := r.apply(ctx, list)
-	if err != nil {
-		return err
-	}
+// did holds that so many objects were written, in the way that is expected, and
+// that the others were left alone.
+func did(res *ssa.Result, action ssa.Action, written, all int) error {
 	for _, change := range res.Changes {
-		if change.Action != ssa.Unchanged {
-			return fmt.Errorf("%v was %v, though nothing was to do", change.Key, change.Action)
+		if change.Action != action && change.Action != ssa.Unchanged {
+			return fmt.Errorf("%v was %v", change.Key, change.Action)
 		}
 	}
-	return work.Expect(len(res.Changes), len(list))
+	if err := work.Expect(len(res.Changes)-res.Count(ssa.Unchanged), written); err != nil {
+		return err
+	}
+	return work.Expect(len(res.Changes), all)
 }

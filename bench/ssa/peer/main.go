@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/polling"
+	"github.com/fluxcd/cli-utils/pkg/kstatus/polling/clusterreader"
+	"github.com/fluxcd/cli-utils/pkg/kstatus/polling/engine"
 	flux "github.com/fluxcd/pkg/ssa"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,66 +24,95 @@ import (
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"ssa/noop-1000": noop(1000),
+		"ssa/noop-1000":    revise(1000, 0),
+		"ssa/noop-10000":   revise(10_000, 0),
+		"ssa/one-in-10000": revise(10_000, 1),
+		"ssa/create-1000":  create(1000),
+		"ssa/change-1000":  revise(1000, 1000),
+		"ssa/delete-1000":  remove(1000),
+		"ssa/wait-1000":    wait(1000, 100),
 	})
 }
 
-// noop is a reconcile with nothing to do: ConfigMaps that are in the cluster
-// already, in one namespace, and are found to be as they should.
-func noop(count int) side.Setup {
-	return func(ctx context.Context, env side.Env) (side.Work, error) {
-		cfg, err := cluster.Config(env)
-		if err != nil {
-			return side.Work{}, err
-		}
-		namespace, err := cluster.NewNamespace(ctx, cfg)
-		if err != nil {
-			return side.Work{}, err
-		}
-		manager, err := newManager(cfg)
-		if err != nil {
-			return side.Work{}, err
-		}
-		if _, err := manager.ApplyAllStaged(ctx, objects.ConfigMaps(namespace, count), flux.DefaultApplyOptions()); err != nil {
-			return side.Work{}, err
-		}
-		best, err := fastest(ctx, []int{1, 4, 8, 16, 32}, func(ctx context.Context, concurrency int) error {
-			manager.SetConcurrency(concurrency)
-			return unchanged(ctx, manager, objects.ConfigMaps(namespace, count))
-		})
-		if err != nil {
-			return side.Work{}, err
-		}
-		manager.SetConcurrency(best)
-		var list []*unstructured.Unstructured
-		return side.Work{
-			Prepare: func(context.Context) error {
-				list = objects.ConfigMaps(namespace, count)
-				return nil
-			},
-			Do: func(ctx context.Context) error { return unchanged(ctx, manager, list) },
-		}, nil
-	}
+const manager = "bench"
+
+// reconciler applies with the concurrency at which the peer is fastest.
+type reconciler struct {
+	cfg       *rest.Config
+	client    client.Client
+	namespace string
+	manager   *flux.ResourceManager
 }
 
-func newManager(cfg *rest.Config) (*flux.ResourceManager, error) {
+// newReconciler returns one for a namespace of its own.
+func newReconciler(ctx context.Context, env side.Env) (*reconciler, error) {
+	cfg, err := cluster.Config(env)
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := cluster.NewNamespace(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
 	c, err := client.New(cfg, client.Options{})
 	if err != nil {
 		return nil, err
 	}
-	poller := polling.NewStatusPoller(c, c.RESTMapper(), polling.Options{})
-	return flux.NewResourceManager(c, poller, flux.Owner{Field: "bench", Group: "bench.example.test"}), nil
+	// Its cache of what it lists makes a poll of many Deployments take minutes: for
+	// each it goes through all. Without, it asks the server about each.
+	poller := polling.NewStatusPoller(c, c.RESTMapper(), polling.Options{
+		ClusterReaderFactory: engine.ClusterReaderFactoryFunc(clusterreader.NewDirectClusterReader),
+	})
+	m := flux.NewResourceManager(c, poller, flux.Owner{Field: manager, Group: "bench.example.test"})
+	return &reconciler{cfg: cfg, client: c, namespace: namespace, manager: m}, nil
 }
 
-func unchanged(ctx context.Context, manager *flux.ResourceManager, list []*unstructured.Unstructured) error {
-	changes, err := manager.ApplyAllStaged(ctx, list, flux.DefaultApplyOptions())
+// tune finds the best concurrency, with as many objects of the benchmark as tell
+// it. They are in the cluster from then on.
+func (r *reconciler) tune(ctx context.Context, count int) error {
+	count = min(count, 1000)
+	if err := r.put(ctx, objects.ConfigMaps(r.namespace, count)); err != nil {
+		return err
+	}
+	best, err := fastest(ctx, []int{1, 4, 8, 16, 32}, func(ctx context.Context, concurrency int) error {
+		r.manager.SetConcurrency(concurrency)
+		return r.apply(ctx, objects.ConfigMaps(r.namespace, count), flux.ConfiguredAction, 0)
+	})
+	r.manager.SetConcurrency(best)
+	return err
+}
+
+// put brings objects about as the manager does, but faster: what it applies, it
+// applies one after the other.
+func (r *reconciler) put(ctx context.Context, list []*unstructured.Unstructured) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, obj := range list {
+		g.Go(func() error {
+			return r.client.Patch(ctx, obj, client.Apply, client.ForceOwnership, client.FieldOwner(manager))
+		})
+	}
+	return g.Wait()
+}
+
+// apply holds that so many objects were written, in the way that is expected, and
+// that the others were left alone.
+func (r *reconciler) apply(ctx context.Context, list []*unstructured.Unstructured, action flux.Action, written int) error {
+	changes, err := r.manager.ApplyAllStaged(ctx, list, flux.DefaultApplyOptions())
 	if err != nil {
 		return err
 	}
 	for _, change := range changes.Entries {
-		if change.Action != flux.UnchangedAction {
-			return fmt.Errorf("%s was %s, though nothing was to do", change.Subject, change.Action)
+		switch change.Action {
+		case action:
+			written--
+		case flux.UnchangedAction:
+		default:
+			return fmt.Errorf("%s was %s", change.Subject, change.Action)
 		}
+	}
+	if written != 0 {
+		return fmt.Errorf("%d objects fewer were %s than expected", written, action)
 	}
 	return work.Expect(len(changes.Entries), len(list))
 }
