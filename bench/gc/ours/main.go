@@ -24,7 +24,7 @@ func main() {
 }
 
 func openStore(cfg *rest.Config, namespace string) (gc.Store, error) {
-	return gc.NewConfigMapStore(cfg, namespace, "inventory", gc.ConfigMapStoreOptions{})
+	return gc.NewConfigMapStore(cfg, namespace, "inventory", gc.StoreOptions{})
 }
 
 // inventory loads, compares and saves an inventory in which one entry changed,
