@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gitopskit/gitopskit/gc"
@@ -22,7 +23,7 @@ const (
 const (
 	// idleWatch is how long a watch is kept that no Apply asks for.
 	idleWatch = time.Hour
-	// maxWatched bounds the objects of one watch; each takes about 300 bytes.
+	// maxWatched bounds the objects of one watch; each takes about 400 bytes.
 	maxWatched = 200_000
 	// catchUp bounds how long Apply waits for the watch to report what the last
 	// Apply wrote. It takes milliseconds.
@@ -208,9 +209,13 @@ func (a *Applier) observe(s *set, owner string) (done func()) {
 	}
 }
 
-// watched marks the unchanged among the items of one place from what the watch
-// knows, and reports whether that could be believed.
-func (s *set) watched(ctx context.Context, items map[string]*item) bool {
+// decision is what is done with an item whose object exists. The metadata are in
+// full, or what a watch keeps of them: see sight.outline.
+type decision func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool)
+
+// watched decides upon the items of one place from what the watch knows, and
+// reports whether that could be believed.
+func (s *set) watched(ctx context.Context, items map[string]*item, decide decision) bool {
 	for _, it := range items {
 		w := it.watch
 		if w == nil || !w.ready(ctx) {
@@ -220,7 +225,7 @@ func (s *set) watched(ctx context.Context, items map[string]*item) bool {
 			s.note(refused)
 			return false
 		}
-		return w.mark(items)
+		return w.mark(items, decide)
 	}
 	return false
 }
