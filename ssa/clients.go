@@ -62,10 +62,10 @@ type Identity struct {
 // ServiceAccount is the identity of a service account. The server adds its groups.
 func ServiceAccount(namespace, name string) (Identity, error) {
 	if why := validation.IsDNS1123Label(namespace); len(why) > 0 {
-		return Identity{}, &IdentityError{Reason: fmt.Sprintf("namespace %q of the service account: %s", clip(namespace), why[0])}
+		return Identity{}, &IdentityError{Reason: fmt.Sprintf("namespace %q of the service account: %s", clipped(namespace), why[0])}
 	}
 	if why := validation.IsDNS1123Subdomain(name); len(why) > 0 {
-		return Identity{}, &IdentityError{Reason: fmt.Sprintf("name %q of the service account: %s", clip(name), why[0])}
+		return Identity{}, &IdentityError{Reason: fmt.Sprintf("name %q of the service account: %s", clipped(name), why[0])}
 	}
 	return Identity{User: serviceAccountPrefix + namespace + ":" + name}, nil
 }
@@ -196,11 +196,19 @@ func checkName(what, s string) error {
 	case s == "":
 		return &IdentityError{Reason: "the " + what + " is empty"}
 	case strings.TrimSpace(s) != s:
-		return &IdentityError{Reason: fmt.Sprintf("the %s %q begins or ends with white space", what, clip(s))}
+		return &IdentityError{Reason: fmt.Sprintf("the %s %q begins or ends with white space", what, clipped(s))}
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return &IdentityError{Reason: fmt.Sprintf("the %s %q holds a control character", what, clip(s))}
+		return &IdentityError{Reason: fmt.Sprintf("the %s %q holds a control character", what, clipped(s))}
 	}
 	return nil
+}
+
+func clipped(s string) string {
+	const most = 100
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // key tells identities apart. The order of groups does not matter.

@@ -65,7 +65,7 @@
 // others did just before it; the next one sees it, as does WatchOptions.OnChange.
 // What this Applier wrote itself is never late. A watch that was silent for three
 // minutes is not believed, which bounds the delay when a connection dies without a
-// sound; servers give a sign of life every minute. A watch costs about 300 bytes
+// sound; servers give a sign of life every minute. A watch costs about 400 bytes
 // for each object, whatever its size.
 //
 // Quantities are sent as they are written. Where another manager applies the same

@@ -98,9 +98,9 @@ func (d *doctor) examine(ctx context.Context, key gc.Key, u *unstructured.Unstru
 		case err != nil && isSecret(key):
 			return Health{Key: key, Status: Unknown, Message: "its health check failed (" + kube.Withheld + ")"}
 		case err != nil:
-			return Health{Key: key, Status: Unknown, Message: boundedMessage(err.Error())}
+			return Health{Key: key, Status: Unknown, Message: shortened(err.Error())}
 		case s != "":
-			return Health{Key: key, Status: valid(s), Message: boundedMessage(message)}
+			return Health{Key: key, Status: valid(s), Message: shortened(message)}
 		}
 	}
 	return d.byKstatus(key, u)
@@ -112,9 +112,9 @@ func (d *doctor) byKstatus(key gc.Key, u *unstructured.Unstructured) Health {
 	}
 	res, err := status.Compute(u)
 	if err != nil {
-		return Health{Key: key, Status: Unknown, Message: boundedMessage(err.Error())}
+		return Health{Key: key, Status: Unknown, Message: shortened(err.Error())}
 	}
-	h := Health{Key: key, Status: Status(res.Status), Message: boundedMessage(res.Message)}
+	h := Health{Key: key, Status: Status(res.Status), Message: shortened(res.Message)}
 	if isJob(key) && h.Status != Broken && !isComplete(u) {
 		if suspended, _, _ := unstructured.NestedBool(u.Object, "spec", "suspend"); suspended {
 			return Health{Key: key, Status: Current, Message: suspendedJob}
@@ -136,7 +136,7 @@ func valid(s Status) Status {
 // maxMessage bounds what controllers say: a message ends up in errors and events.
 const maxMessage = 1 << 10
 
-func boundedMessage(message string) string {
+func shortened(message string) string {
 	if len(message) > maxMessage {
 		return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 	}

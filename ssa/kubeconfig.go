@@ -157,14 +157,14 @@ func (k *kubeconfig) choose(context string) (*cluster, *user, error) {
 		}
 	}
 	if found != 1 {
-		return nil, nil, &KubeconfigError{Field: field, Reason: fmt.Sprintf("there are %d contexts named %q", found, clip(context))}
+		return nil, nil, &KubeconfigError{Field: field, Reason: fmt.Sprintf("there are %d contexts named %q", found, clipped(context))}
 	}
 	var theCluster *cluster
 	var theUser *user
 	for i := range k.Clusters {
 		if k.Clusters[i].Name == clusterName {
 			if theCluster != nil {
-				return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there are two clusters named %q", clip(clusterName))}
+				return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there are two clusters named %q", clipped(clusterName))}
 			}
 			theCluster = &k.Clusters[i]
 		}
@@ -172,16 +172,16 @@ func (k *kubeconfig) choose(context string) (*cluster, *user, error) {
 	for i := range k.Users {
 		if k.Users[i].Name == userName {
 			if theUser != nil {
-				return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there are two users named %q", clip(userName))}
+				return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there are two users named %q", clipped(userName))}
 			}
 			theUser = &k.Users[i]
 		}
 	}
 	if theCluster == nil {
-		return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there is no cluster named %q", clip(clusterName))}
+		return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there is no cluster named %q", clipped(clusterName))}
 	}
 	if theUser == nil {
-		return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there is no user named %q", clip(userName))}
+		return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there is no user named %q", clipped(userName))}
 	}
 	return theCluster, theUser, nil
 }

@@ -33,10 +33,64 @@ type sight struct {
 	version    string
 	generation int64
 	deleting   bool
-	handsOff   bool     // its annotations say so
-	migrates   bool     // a predecessor of ours has fields
 	owned      string   // our entry in managedFields; empty for kinds without generation
 	meta       [16]byte // the metadata that we own; likewise
+	policy     [len(policyKeys)]string
+	managers   string // of managedFields, as writers has them
+}
+
+// policyKeys are annotations with which an object in the cluster says how it is to
+// be treated.
+var policyKeys = [...]string{"gitopskit.dev/apply", "kustomize.toolkit.fluxcd.io/ssa", "kustomize.toolkit.fluxcd.io/reconcile"}
+
+// maxPolicy is longer than any value that means something.
+const maxPolicy = 32
+
+// outline gives back as metadata what is kept: identity, version, the annotations
+// of policyKeys, and who has written, without the fields.
+func (s sight) outline(name string) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.Name, m.UID, m.ResourceVersion, m.Generation = name, s.uid, s.version, s.generation
+	if s.deleting {
+		m.DeletionTimestamp = &metav1.Time{}
+	}
+	for i, v := range s.policy {
+		if v != "" {
+			if m.Annotations == nil {
+				m.Annotations = map[string]string{}
+			}
+			m.Annotations[policyKeys[i]] = v
+		}
+	}
+	_ = json.Unmarshal([]byte(s.managers), &m.ManagedFields) // it was written by writers
+	return m
+}
+
+// writers keeps who is named in managedFields. Sights of one watch share the text.
+func (w *placeWatch) writers(m *metav1.PartialObjectMetadata) string {
+	short := make([]metav1.ManagedFieldsEntry, 0, len(m.ManagedFields))
+	for _, e := range m.ManagedFields {
+		short = append(short, metav1.ManagedFieldsEntry{Manager: e.Manager, Operation: e.Operation, Subresource: e.Subresource})
+	}
+	text, err := json.Marshal(short)
+	if err != nil {
+		return ""
+	}
+	if known, ok := w.texts[string(text)]; ok {
+		return known
+	}
+	const most = 1000 // others may make up any number of names
+	if len(w.texts) >= most {
+		clear(w.texts)
+	}
+	w.texts[string(text)] = string(text)
+	return w.texts[string(text)]
+}
+
+func (w *placeWatch) sightOf(m *metav1.PartialObjectMetadata) sight {
+	s := sightOf(m, w.set.manager)
+	s.managers = w.writers(m)
+	return s
 }
 
 // placeWatch follows the metadata of the objects of one type, namespace and owner.
@@ -59,11 +113,13 @@ type placeWatch struct {
 	applying int               // Applies on their way
 	dirty    map[string]sight  // reported meanwhile: perhaps by our own writes
 	outbox   []string          // names to call OnChange for, once the lock is free
+
+	texts map[string]string // what writers shares; of run alone
 }
 
 func newPlaceWatch(ws *watches, key watchKey, kind string) *placeWatch {
 	return &placeWatch{set: ws, key: key, kind: kind, used: time.Now(), tried: make(chan struct{}),
-		objects: map[string]sight{}, pending: map[string]string{}, dirty: map[string]sight{}}
+		objects: map[string]sight{}, pending: map[string]string{}, dirty: map[string]sight{}, texts: map[string]string{}}
 }
 
 // unlock also makes the calls that must not be made under the lock.
@@ -129,7 +185,7 @@ func (w *placeWatch) list(ctx context.Context) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	version, err = w.set.client.SnapshotMetadata(ctx, w.key.gvr, w.key.namespace, w.selector(), func(m *metav1.PartialObjectMetadata) {
-		objects[m.Name] = w.set.sightOf(m)
+		objects[m.Name] = w.sightOf(m)
 		if len(objects) > maxWatched {
 			cancel()
 		}
@@ -225,7 +281,7 @@ func (w *placeWatch) see(event watch.EventType, m *metav1.PartialObjectMetadata)
 	if event == watch.Deleted {
 		delete(w.objects, m.Name)
 	} else {
-		now = w.set.sightOf(m)
+		now = w.sightOf(m)
 		w.objects[m.Name] = now
 	}
 	ours := w.pending[m.Name] == m.ResourceVersion
@@ -270,6 +326,7 @@ func (s sight) looksLike(o sight) bool {
 	if s.generation > 0 && o.generation > 0 {
 		s.version, o.version = "", ""
 	}
+	s.managers, o.managers = "", ""
 	return s == o
 }
 
@@ -347,22 +404,16 @@ func (w *placeWatch) refusal() error {
 	return w.refused
 }
 
-// mark takes those items for unchanged that are, if the watch can be believed.
-func (w *placeWatch) mark(items map[string]*item, full bool) bool {
+// mark decides upon the items that exist, if the watch can be believed.
+func (w *placeWatch) mark(items map[string]*item, decide decision) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.standing || time.Since(w.heard) > w.set.opts.MaxSilence {
 		return false
 	}
 	for name, it := range items {
-		s, ok := w.objects[name]
-		switch {
-		case !ok:
-		case s.handsOff:
-			it.ignore()
-		case it.treat.policy == IfNotPresent && !s.deleting,
-			!full && it.same() && !(s.migrates && it.treat.migrates()) && s.unchanged(it):
-			it.leave()
+		if s, ok := w.objects[name]; ok {
+			decide(it, s.outline(name), func() bool { return s.unchanged(it) })
 		}
 	}
 	return true
@@ -380,11 +431,12 @@ func (s sight) unchanged(it *item) bool {
 
 // sightOf keeps little of an object. Kinds without a generation need no digests:
 // for them nothing but an equal version counts.
-func (ws *watches) sightOf(m *metav1.PartialObjectMetadata) sight {
-	manager := ws.manager
-	s := sight{
-		uid: m.UID, version: m.ResourceVersion, generation: m.Generation, deleting: m.DeletionTimestamp != nil,
-		handsOff: handsOff(m), migrates: slices.ContainsFunc(m.ManagedFields, ws.predecessor),
+func sightOf(m *metav1.PartialObjectMetadata, manager string) sight {
+	s := sight{uid: m.UID, version: m.ResourceVersion, generation: m.Generation, deleting: m.DeletionTimestamp != nil}
+	for i, key := range policyKeys {
+		if v := m.Annotations[key]; len(v) <= maxPolicy {
+			s.policy[i] = v
+		}
 	}
 	if m.Generation == 0 {
 		return s

@@ -41,22 +41,22 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full 
 		}
 		places[p][it.entry.Name] = it
 	}
+	// What was listed and what a watch knows is decided upon in one place.
+	decide := func(it *item, _ *metav1.PartialObjectMetadata, unchanged func() bool) {
+		if unchanged() {
+			it.leave()
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.concurrency)
 	for p, items := range places {
 		g.Go(func() error {
-			if s.watched(ctx, items, full) {
+			if s.watched(ctx, items, decide) {
 				return nil
 			}
 			return a.look(ctx, s, p, items, owner, func(m *metav1.PartialObjectMetadata) {
-				it := items[m.Name]
-				switch {
-				case it == nil:
-				case handsOff(m):
-					it.ignore()
-				case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
-					!full && it.same() && !a.mustMigrate(it, m) && unchanged(it, m, a.manager):
-					it.leave()
+				if it := items[m.Name]; it != nil {
+					decide(it, m, func() bool { return unchanged(it, m, a.manager) })
 				}
 			})
 		})

@@ -23,7 +23,7 @@ const (
 const (
 	// idleWatch is how long a watch is kept that no Apply asks for.
 	idleWatch = time.Hour
-	// maxWatched bounds the objects of one watch; each takes about 300 bytes.
+	// maxWatched bounds the objects of one watch; each takes about 400 bytes.
 	maxWatched = 200_000
 	// catchUp bounds how long Apply waits for the watch to report what the last
 	// Apply wrote. It takes milliseconds.
@@ -62,7 +62,7 @@ func (a *Applier) Watch(ctx context.Context, opts WatchOptions) (stop func(), er
 		opts.MaxSilence = DefaultMaxSilence
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ws := &watches{client: a.client, manager: a.manager, predecessor: a.predecessor, opts: opts, ctx: ctx, places: map[watchKey]*placeWatch{}}
+	ws := &watches{client: a.client, manager: a.manager, opts: opts, ctx: ctx, places: map[watchKey]*placeWatch{}}
 	if !a.watching.CompareAndSwap(nil, ws) {
 		cancel()
 		return nil, errors.New("watch: this Applier is watching already; stop that first")
@@ -109,11 +109,9 @@ var errTooMany = errors.New("too many watches or objects")
 type watches struct {
 	client  *kube.Client
 	manager string
-	// predecessor tells the managers whose fields become ours.
-	predecessor func(metav1.ManagedFieldsEntry) bool
-	opts        WatchOptions
-	ctx         context.Context //nolint:containedctx // the life of the watches, which outlast the call that needs them first
-	running     sync.WaitGroup
+	opts    WatchOptions
+	ctx     context.Context //nolint:containedctx // the life of the watches, which outlast the call that needs them first
+	running sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -211,9 +209,13 @@ func (a *Applier) observe(s *set, owner string) (done func()) {
 	}
 }
 
-// watched marks the unchanged among the items of one place from what the watch
-// knows, and reports whether that could be believed.
-func (s *set) watched(ctx context.Context, items map[string]*item, full bool) bool {
+// decision is what is done with an item whose object exists. The metadata are in
+// full, or what a watch keeps of them: see sight.outline.
+type decision func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool)
+
+// watched decides upon the items of one place from what the watch knows, and
+// reports whether that could be believed.
+func (s *set) watched(ctx context.Context, items map[string]*item, decide decision) bool {
 	for _, it := range items {
 		w := it.watch
 		if w == nil || !w.ready(ctx) {
@@ -223,7 +225,7 @@ func (s *set) watched(ctx context.Context, items map[string]*item, full bool) bo
 			s.note(refused)
 			return false
 		}
-		return w.mark(items, full)
+		return w.mark(items, decide)
 	}
 	return false
 }
