@@ -39,26 +39,40 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, opts ApplyOptions) 
 		}
 		places[p][it.entry.Name] = it
 	}
+	decide := a.decide(opts.Full)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.concurrency)
 	for p, items := range places {
 		g.Go(func() error {
 			return a.look(ctx, p, items, opts.Owner, func(m *metav1.PartialObjectMetadata) {
-				it := items[m.Name]
-				switch {
-				case it == nil:
-				case handsOff(m):
-					it.ignore()
-				case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
-					!opts.Full && it.same() && !a.mustMigrate(it, m) && unchanged(it, m, a.manager):
-					it.done = true
-					it.entry = it.prev
-					it.change.Action = Unchanged
+				if it := items[m.Name]; it != nil {
+					decide(it, m, func() bool { return unchanged(it, m, a.manager) })
 				}
 			})
 		})
 	}
 	return g.Wait()
+}
+
+// decide judges an object by its metadata in the cluster: left alone because of
+// an annotation there, there already, or unchanged.
+func (a *Applier) decide(full bool) func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool) {
+	return func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool) {
+		switch {
+		case handsOff(m):
+			it.ignore()
+		case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
+			!full && it.same() && !a.mustMigrate(it, m) && unchanged():
+			it.leave()
+		}
+	}
+}
+
+// leave takes an object for unchanged.
+func (it *item) leave() {
+	it.done = true
+	it.entry = it.prev
+	it.change.Action = Unchanged
 }
 
 // same reports that the object was applied before as it is intended now.
