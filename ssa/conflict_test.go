@@ -75,7 +75,18 @@ func TestConflictsInListsAreLeft(t *testing.T) {
 	replicas, _, err := unstructured.NestedInt64(f.get(t, deployments, "web").Object, "spec", "replicas")
 	require.NoError(t, err)
 	require.EqualValues(t, 5, replicas)
-	res, _ = f.again(t, objs, res)
-	require.Equal(t, len(objs), res.Count(ssa.Unchanged))
+	opts.Previous = res.Entries
+	require.Equal(t, len(objs), f.apply(t, objs, opts).Count(ssa.Unchanged))
 	require.Equal(t, objects(t, app), objs, "the caller's objects are as they were")
+}
+
+func TestAnotherConflictPolicyIsAnotherIntent(t *testing.T) {
+	f := setup(t)
+	f.existing(t, "them", `"a.b": theirs`)
+	opts := f.options()
+	opts.Conflicts = ssa.Leave
+	res := f.apply(t, configMap(t, "", dotted), opts)
+	opts.Conflicts, opts.Previous = ssa.TakeOver, res.Entries
+	f.apply(t, configMap(t, "", dotted), opts)
+	require.Equal(t, "one", f.data(t)["a.b"])
 }

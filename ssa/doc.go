@@ -15,6 +15,25 @@
 //
 // What is to be removed, and where the inventory is kept between two runs, is the
 // business of package gc, whose Reconcile puts all of it in the right order.
+// [Applier.Plan] tells what an Apply would do, for people and for programs.
+//
+// # What an object may ask for
+//
+// By default an object is overridden: fields are taken over from other managers,
+// and what kubectl apply and Options.Migrate wrote before is made the set's own, so
+// that what the set does not name vanishes. The annotation [PolicyAnnotation] asks
+// for something else: merge, if-not-present, ignore or recreate. Flux's annotations
+// ssa, force and reconcile are understood as well. One that says ignore on the
+// object in the cluster keeps Apply's hands off it, once the object is in the
+// inventory; the first Apply of an object does not look before.
+//
+// [ConflictAnnotation] says what is done about fields that others own with other
+// values: take them over, report them, or leave them. ApplyOptions.Ignore takes
+// fields out of the apply of objects that a rule selects.
+//
+// [DependsAnnotation] names objects of the set that must be there before. One that
+// is not in the set is an error, because nothing would ever start the object. Being
+// applied is enough, unless ApplyOptions.WaitForDependencies asks for health too.
 //
 // # Guarantees
 //
@@ -31,7 +50,8 @@
 // metadata.managedFields and the labels and annotations that we own tell a change
 // of ours from a status update; every other object is sent to the server, which
 // knows best. An identical apply writes nothing: objects are brought into a normal
-// form first.
+// form first. Where a predecessor's fields are to become ours, that costs two
+// requests more, once.
 //
 // The whole truth comes back. Whatever ends an Apply (an object that is refused, a
 // context that ends, a server that goes away), the result holds what happened to
@@ -39,14 +59,27 @@
 // stops only those that need it.
 //
 // Each object starts when its own needs are there: its namespace, its definition,
-// the role that it binds. Webhook configurations come last. A definition and its
-// custom resources can be in one set.
+// the role that it binds, what it says it depends on. Webhook configurations come
+// last. A definition and its custom resources can be in one set; a custom resource
+// whose definition is made by a controller of the set depends on that controller,
+// and is waited for up to 30 seconds. A cycle is an error that names it.
 //
 // Drift is reported with field, old and new value, and the manager who wrote it.
 // Values of Secrets are in no result and in no error, nor in any error that it
 // wraps. Nothing is logged.
 //
-// Apply takes fields over from other managers (force). It never deletes anything.
+// Apply deletes an object for one reason alone: its policy is recreate, and the
+// server says of nothing but fields that they cannot be changed. It then deletes
+// the very object that it looked at, waits until that is gone, and makes it again.
+// A plain validation error never deletes, nor does one among others. Namespaces and
+// definitions, and objects of other sets, are never recreated.
+//
+// A server in short trouble (429, 5xx) is asked again three times. When 16 objects
+// one after the other meet it in trouble, the rest is put off. What the server says
+// about an object itself, or about a webhook, is not asked for again.
+//
+// A Plan writes nothing. It shows no value of a Secret, and no annotation that
+// quotes an object; what it prints cannot steer a terminal.
 //
 // # Limits
 //
@@ -84,11 +117,28 @@
 // Job that vanishes counts if the wait saw its end; one that was gone before counts
 // with WaitOptions.GoneJobs.
 //
+// ApplyOptions.Validate is off by default. A dry run costs the server nearly what
+// the apply costs (a set of 1,000 new objects took 2.9 s with it and 1.7 s without);
+// it cannot judge what needs namespaces, definitions or webhooks of the same set;
+// and an Apply that fails in the middle loses nothing: the rest of the set is
+// applied, and the next Apply sends what failed. Switch it on where half a change
+// is worse than none.
+//
+// An object of a type that the set's own controllers have yet to define is not
+// among Targets. Killed just after it was applied for the first time, the inventory
+// learns of it with the next Apply of the set.
+//
+// A Plan foresees what one apply does. It tells by its own reckoning what a
+// migration removes, and takes for granted that an object can be recreated.
+//
 // # Threat model
 //
-// The objects of a set come from outside. They cannot make Apply touch an object
-// that they do not name, delete anything, or put another set's owner label on an
-// object: the label is Apply's own. Definitions in a set cannot change how the
+// The objects of a set come from outside. They cannot make Apply touch or delete an
+// object that they do not name, or put another set's owner label on an object: the
+// label is Apply's own. They can ask for themselves to be recreated; an object that
+// exists and belongs to no set, or to the same one, is deleted then. What they may
+// ask for is bounded: 100 dependencies each, 100 ignore rules of 100 pointers of
+// 1 KiB, 1,000 fields and 2,000 lines of a diff for each object, 16 MiB of a plan. Definitions in a set cannot change how the
 // types of Kubernetes itself are addressed or ordered. What they may create is up
 // to the rights of the identity in the rest.Config; give it no more than the set
 // needs. The API server is trusted.

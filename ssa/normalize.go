@@ -196,11 +196,14 @@ func dropNulls(v any) any {
 	return v
 }
 
-// intentDigest identifies what is sent and by whom, and what of it is not. 128 bits are enough to tell
+// intentDigest identifies what is sent, by whom and how, and what of it is not. 128 bits are enough to tell
 // changes of one's own apart, and the inventory holds one for each object.
-func intentDigest(intent map[string]any, manager string, adopt [][]string) string {
+func intentDigest(intent map[string]any, manager string, conflicts ConflictPolicy, adopt [][]string) string {
 	b := appendValue(make([]byte, 0, 1<<10), intent)
 	b = appendText(b, 'm', manager)
+	if conflicts != TakeOver {
+		b = appendText(b, 'c', string(conflicts))
+	}
 	for _, path := range adopt {
 		b = binary.AppendUvarint(append(b, 'a'), uint64(len(path)))
 		for _, name := range path {

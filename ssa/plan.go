@@ -122,6 +122,9 @@ func (p *Plan) finish(s *set, previous gc.Inventory) error {
 	var failed []PlanChange
 	for i, it := range s.items {
 		here[it.entry.Key] = true
+		if it.listed {
+			here[it.prev.Key] = true
+		}
 		if p.Changes[i].Action == Failed {
 			failed = append(failed, p.Changes[i])
 		}

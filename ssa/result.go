@@ -34,7 +34,7 @@ type Change struct {
 	// corrected.
 	Drift []Drift
 	// Left lists the fields that others own with other values, and that were left
-	// to them as the policy Leave says.
+	// to them as the policy Leave says. An object that is not sent is not asked for them.
 	Left     []Conflict
 	Warnings []string // from the server's Warning headers
 	Err      error    // for Failed and Skipped

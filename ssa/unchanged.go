@@ -41,12 +41,7 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full 
 		}
 		places[p][it.entry.Name] = it
 	}
-	// What was listed and what a watch knows is decided upon in one place.
-	decide := func(it *item, _ *metav1.PartialObjectMetadata, unchanged func() bool) {
-		if unchanged() {
-			it.leave()
-		}
-	}
+	decide := a.decide(full)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.concurrency)
 	for p, items := range places {
@@ -62,6 +57,20 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full 
 		})
 	}
 	return g.Wait()
+}
+
+// decide judges an object by its metadata in the cluster: left alone because of
+// an annotation there, there already, or unchanged.
+func (a *Applier) decide(full bool) decision {
+	return func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool) {
+		switch {
+		case handsOff(m):
+			it.ignore()
+		case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
+			!full && it.same() && !a.mustMigrate(it, m) && unchanged():
+			it.leave()
+		}
+	}
 }
 
 // leave takes an object for unchanged.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gitopskit/gitopskit/internal/kube"
@@ -88,8 +90,15 @@ func (it *item) definedHere() bool {
 func (a *Applier) tryOut(ctx context.Context, it *item) error {
 	trial := *it
 	trial.dryRun = true
-	_, err := a.patch(ctx, &trial, it.intent, a.client.Apply)
+	intent := it.intent
+	once := it.treat.policy == IfNotPresent || len(it.adopt) > 0
+	if once {
+		intent = createOnly(intent)
+	}
+	_, err := a.patch(ctx, &trial, intent, a.client.Apply)
 	switch {
+	case once && apierrors.IsConflict(err):
+		return nil // it exists, and is not sent like this
 	case it.comesWithTheSet(err), isSchemaError(err) && it.definedHere(), it.treat.recreate && immutable(err):
 		return nil
 	}

@@ -82,3 +82,13 @@ func TestValidationIsCancelled(t *testing.T) {
 	_, err = f.applier.Apply(ctx, objects(t, app), opts)
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+// What is created once is not judged by what is there.
+func TestValidationOfWhatIsThere(t *testing.T) {
+	f := setup(t)
+	text := immutables["immutable ConfigMap"]
+	f.apply(t, objects(t, f.variant(text, false)), f.options())
+	opts := f.options()
+	opts.Validate, opts.Policy = true, ssa.IfNotPresent
+	require.Equal(t, ssa.Unchanged, f.apply(t, objects(t, f.variant(text, true)), opts).Changes[0].Action)
+}
