@@ -235,16 +235,10 @@ func (s *ClusterStore) Save(ctx context.Context, inv Inventory) error {
 // tidy deletes the shards that count no more, and says so in the index. The
 // inventory is saved by now: what fails here is tried again by the next save.
 func (s *ClusterStore) tidy(ctx context.Context, x index, inv Inventory) {
-	if s.stale = x.Stale; len(s.stale) == 0 {
-		return
-	}
-	left := s.clean(ctx, s.stale)
-	if len(left) == len(s.stale) {
-		return
-	}
-	x.Stale = left
-	if s.commit(ctx, x, inv) == nil {
-		s.stale = left
+	s.stale = s.clean(ctx, x.Stale)
+	if len(s.stale) < len(x.Stale) {
+		x.Stale = s.stale
+		_ = s.commit(ctx, x, inv)
 	}
 }
 
@@ -262,6 +256,7 @@ func (s *ClusterStore) prepare(inv Inventory) (index, []block, error) {
 
 // commit writes the index. It alone decides whether the save took place.
 func (s *ClusterStore) commit(ctx context.Context, x index, inv Inventory) error {
+	x.Stale = x.Stale[:min(len(x.Stale), maxStale)] // a later save meets the others
 	parts, err := x.encode()
 	if err != nil {
 		return s.fail("save", err)
@@ -310,15 +305,18 @@ func (s *ClusterStore) removeShards(ctx context.Context) error {
 	if err := s.probe(ctx, n); err != nil {
 		return s.fail("save", err)
 	}
-	x := index{Stale: slices.Concat(s.stale, n.leftover, dropped(s.leaves, nil))}
-	if err := s.commit(ctx, x, nil); err != nil {
-		return err
+	left := slices.Concat(s.stale, n.leftover, dropped(s.leaves, nil))
+	for range 2 { // once more for shards that were not those that we knew
+		if err := s.commit(ctx, index{Stale: left}, nil); err != nil {
+			return err
+		}
+		s.leaves, s.stale = nil, left
+		if left = s.clean(ctx, left); len(left) == 0 {
+			s.stale = nil
+			return nil
+		}
 	}
-	s.leaves, s.stale = nil, x.Stale
-	if s.stale = s.clean(ctx, s.stale); len(s.stale) > 0 {
-		return s.fail("save", fmt.Errorf("shard %s could not be deleted", shardName(s.name, s.stale[0].Number)))
-	}
-	return nil
+	return s.fail("save", fmt.Errorf("shard %s could not be deleted", shardName(s.name, left[0].Number)))
 }
 
 func (s *ClusterStore) fail(op string, err error) error {

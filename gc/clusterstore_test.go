@@ -266,6 +266,30 @@ func TestAttackInventoryBomb(t *testing.T) {
 	require.ErrorContains(t, err, "inflates to more than")
 }
 
+// Another writer deletes the shards, and makes them again with the same content:
+// this one, which has not read them again, still leaves nothing behind.
+func TestShardsMadeAgain(t *testing.T) {
+	f := setup(t)
+	one, two := gc.Shrunk(configMapStore(t, f.cfg, f.ns, "inventory"), 1), gc.Shrunk(configMapStore(t, f.cfg, f.ns, "inventory"), 1)
+	inv := numbered(20)
+	changed := append(gc.Inventory(nil), inv...)
+	for i := range changed {
+		changed[i].Intent = "changed"
+	}
+	for _, then := range []gc.Inventory{nil, changed} {
+		load(t, one)
+		save(t, one, inv)
+		load(t, two)
+		save(t, two, changed)
+		save(t, two, inv)
+		require.True(t, inv.Equal(load(t, one)))
+		save(t, one, then)
+		require.True(t, then.Equal(load(t, configMapStore(t, f.cfg, f.ns, "inventory"))))
+	}
+	save(t, one, nil)
+	require.Empty(t, f.names(t))
+}
+
 func TestSecretStore(t *testing.T) {
 	f := setup(t)
 	s, err := gc.NewSecretStore(f.cfg, f.ns, "inventory", gc.StoreOptions{})

@@ -116,7 +116,7 @@
 // # Sizes
 //
 // An entry takes about 52 bytes, 69 on the wire; UIDs and digests do not compress.
-// Up to 2,000 entries are in one object of 104 kB. Beyond, shards of 250 to 2,000
+// Up to 2,000 entries are in one object of 104 kB, or of 300 KiB at most. Beyond, shards of 250 to 2,000
 // entries (13 to 104 kB; 1,000 when they are new) lie beside the index, which takes
 // 75 bytes for each. Up to 1,000 entries that changed since are kept in the index. So
 // saving a change is one request of 2 to 80 kB. When there are more, the shards that

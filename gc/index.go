@@ -23,6 +23,7 @@ const (
 	maxInflatedBytes = 8 << 20
 	maxTotalBytes    = 256 << 20
 	maxBlockEntries  = 10_000
+	maxPartBytes     = MaxStoredBytes / 3 // leaves room for the list of shards
 	maxShards        = 2_000
 	maxStale         = 2 * maxShards
 	maxIndexBytes    = 1 << 20
@@ -106,7 +107,7 @@ func (x index) encode() (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if inflated > maxInflatedBytes || len(inv) > maxBlockEntries {
+		if inflated > maxInflatedBytes || len(inv) > maxBlockEntries || len(data) > maxPartBytes {
 			return nil, ErrTooLarge
 		}
 		parts[name] = data
@@ -175,6 +176,11 @@ func decodeShards(data []byte) (shardsDocument, error) {
 		numbers[s.Number] = true
 		entries += s.Entries
 		total += s.Bytes
+	}
+	for _, l := range doc.Stale {
+		if l.Number < 0 || l.Number > maxNumber || numbers[l.Number] {
+			return shardsDocument{}, fmt.Errorf("shard number %d is to be deleted, and out of range or in use", l.Number)
+		}
 	}
 	if entries > MaxEntries || total > maxTotalBytes {
 		return shardsDocument{}, fmt.Errorf("its shards hold %d entries of at most %d in %d bytes of at most %d", entries, MaxEntries, total, maxTotalBytes)

@@ -165,8 +165,7 @@ func (s *ClusterStore) clean(ctx context.Context, shards []staleRef) []staleRef 
 	g.SetLimit(concurrency)
 	for _, d := range shards {
 		g.Go(func() error {
-			err := s.cleanOne(ctx, d)
-			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			if d, gone := s.cleanOne(ctx, d); !gone {
 				mu.Lock()
 				defer mu.Unlock()
 				left = append(left, d)
@@ -178,12 +177,27 @@ func (s *ClusterStore) clean(ctx context.Context, shards []staleRef) []staleRef 
 	return left
 }
 
-func (s *ClusterStore) cleanOne(ctx context.Context, d staleRef) error {
+// cleanOne returns the shard as it is to be tried again, if it is not gone.
+func (s *ClusterStore) cleanOne(ctx context.Context, d staleRef) (staleRef, bool) {
 	name := shardName(s.name, d.Number)
-	if !d.seen {
-		if uid, ours, err := s.objects.look(ctx, name); err != nil || uid != d.UID || !ours {
-			return err
+	err := error(nil)
+	if d.seen {
+		err = s.objects.remove(ctx, name, d.UID, "")
+	}
+	if !d.seen || apierrors.IsConflict(err) {
+		// It is another of this name: one that was restored, or made again with the
+		// same content. It must not go before the index was written once more.
+		uid, ours, lookErr := s.objects.look(ctx, name)
+		switch {
+		case lookErr == nil && !ours:
+			return d, true
+		case lookErr == nil && uid != d.UID:
+			return staleRef{Number: d.Number, UID: uid, seen: true}, false
+		case lookErr == nil:
+			err = s.objects.remove(ctx, name, d.UID, "")
+		default:
+			err = lookErr
 		}
 	}
-	return s.objects.remove(ctx, name, d.UID, "")
+	return d, err == nil || apierrors.IsNotFound(err)
 }

@@ -51,6 +51,35 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %[1]s}]
 		_, err := f.others.Resource(gvr).Namespace(f.ns).Create(t.Context(), u, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
+	granted(t, f, user)
+}
+
+// granted waits until the server goes by the rules: it learns of them by a watch.
+func granted(t *testing.T, f *fixture, user string) {
+	t.Helper()
+	cfg, err := testplane.Small(t).User(user)
+	require.NoError(t, err)
+	client, err := dynamic.NewForConfig(cfg)
+	require.NoError(t, err)
+	review := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": map[string]any{"namespace": f.ns},
+	}}
+	gvr := schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectrulesreviews"}
+	require.Eventually(t, func() bool {
+		got, err := client.Resource(gvr).Create(t.Context(), review, metav1.CreateOptions{})
+		if err != nil {
+			return false
+		}
+		rules, _, _ := unstructured.NestedSlice(got.Object, "status", "resourceRules")
+		for _, r := range rules {
+			// Everyone may ask for reviews; other rules are the new ones.
+			groups, _, _ := unstructured.NestedStringSlice(r.(map[string]any), "apiGroups")
+			if !slices.Contains(groups, "authorization.k8s.io") && !slices.Contains(groups, "authentication.k8s.io") {
+				return true
+			}
+		}
+		return false
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestForbiddenObjectsAreNamed(t *testing.T) {
