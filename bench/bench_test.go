@@ -232,7 +232,7 @@ func TestCommandLine(t *testing.T) {
 	require.Contains(t, out.String(), "\ngc/inventory-100k\ngit/cold-large\n")
 	out.Reset()
 	require.NoError(t, run(t.Context(), []string{"-list", "-run", "^ssa/noop"}, &out, io.Discard))
-	require.Equal(t, "ssa/noop-1000\nssa/noop-10000\n", out.String())
+	require.Equal(t, "ssa/noop-1000\nssa/noop-10000\nssa/noop-10000-watched\n", out.String())
 
 	for want, args := range map[string][]string{
 		"no benchmark matches": {"-run", "nothing"},

@@ -42,6 +42,7 @@ func ssaPairs() []Pair {
 	return []Pair{
 		pair("noop-1000"),
 		heavy("noop-10000"),
+		heavy("noop-10000-watched"),
 		heavy("one-in-10000"),
 		heavy("create-1000"),
 		heavy("change-1000"),

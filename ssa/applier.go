@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -263,9 +264,11 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 		return nil, err
 	}
 	s := &set{items: make([]*item, 0, len(objs))}
+	items, errs := make([]*item, len(objs)), make([]error, len(objs))
+	inParallel(len(objs), func(i int) { items[i], errs[i] = a.newItem(objs[i], entries[i], byDefault, rules, opts) })
 	var faults []error
 	for i, obj := range objs {
-		it, err := a.newItem(obj, entries[i], byDefault, rules, opts)
+		it, err := items[i], errs[i]
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -298,6 +301,29 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 		return nil, &InvalidSetError{Faults: faults}
 	}
 	return s, nil
+}
+
+// inParallel calls f for the numbers below n, on all processors where that is
+// worth it.
+func inParallel(n int, f func(i int)) {
+	const atOnce = 64 // numbers that one processor takes
+	workers := min(runtime.GOMAXPROCS(0), n/atOnce+1)
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for {
+				from := int(next.Add(atOnce)) - atOnce
+				if from >= n {
+					return
+				}
+				for i := from; i < min(from+atOnce, n); i++ {
+					f(i)
+				}
+			}
+		})
+	}
+	running.Wait()
 }
 
 // address finds out what each object is called on the server. Some may not be

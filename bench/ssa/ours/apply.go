@@ -15,9 +15,11 @@ import (
 // revise is a reconcile of ConfigMaps that are in the cluster already, in one
 // namespace, so many of which have a new revision. The others are found to be as
 // they should.
-func revise(count, changed int) side.Setup {
+func revise(count, changed int) side.Setup { return reviseWith(newReconciler, count, changed) }
+
+func reviseWith(open func(context.Context, side.Env) (*reconciler, error), count, changed int) side.Setup {
 	return func(ctx context.Context, env side.Env) (side.Work, error) {
-		r, err := newReconciler(ctx, env)
+		r, err := open(ctx, env)
 		if err != nil {
 			return side.Work{}, err
 		}

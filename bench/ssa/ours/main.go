@@ -17,13 +17,14 @@ import (
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"ssa/noop-1000":    revise(1000, 0),
-		"ssa/noop-10000":   revise(10_000, 0),
-		"ssa/one-in-10000": revise(10_000, 1),
-		"ssa/create-1000":  create(1000),
-		"ssa/change-1000":  revise(1000, 1000),
-		"ssa/delete-1000":  remove(1000),
-		"ssa/wait-1000":    wait(1000, 100),
+		"ssa/noop-1000":          revise(1000, 0),
+		"ssa/noop-10000":         revise(10_000, 0),
+		"ssa/noop-10000-watched": reviseWith(newWatcher, 10_000, 0),
+		"ssa/one-in-10000":       reviseWith(newWatcher, 10_000, 1),
+		"ssa/create-1000":        create(1000),
+		"ssa/change-1000":        revise(1000, 1000),
+		"ssa/delete-1000":        remove(1000),
+		"ssa/wait-1000":          wait(1000, 100),
 	})
 }
 
@@ -49,6 +50,16 @@ func newReconciler(ctx context.Context, env side.Env) (*reconciler, error) {
 	}
 	applier, err := ssa.New(cfg, ssa.Options{Manager: "bench"})
 	return &reconciler{cfg: cfg, namespace: namespace, applier: applier}, err
+}
+
+// newWatcher returns one whose applier keeps watches.
+func newWatcher(ctx context.Context, env side.Env) (*reconciler, error) {
+	r, err := newReconciler(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.applier.Watch(ctx, ssa.WatchOptions{})
+	return r, err
 }
 
 func (r *reconciler) apply(ctx context.Context, list []*unstructured.Unstructured) (*ssa.Result, error) {

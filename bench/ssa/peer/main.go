@@ -24,13 +24,14 @@ import (
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"ssa/noop-1000":    revise(1000, 0),
-		"ssa/noop-10000":   revise(10_000, 0),
-		"ssa/one-in-10000": revise(10_000, 1),
-		"ssa/create-1000":  create(1000),
-		"ssa/change-1000":  revise(1000, 1000),
-		"ssa/delete-1000":  remove(1000),
-		"ssa/wait-1000":    wait(1000, 100),
+		"ssa/noop-1000":          revise(1000, 0),
+		"ssa/noop-10000":         revise(10_000, 0),
+		"ssa/noop-10000-watched": revise(10_000, 0),
+		"ssa/one-in-10000":       revise(10_000, 1),
+		"ssa/create-1000":        create(1000),
+		"ssa/change-1000":        revise(1000, 1000),
+		"ssa/delete-1000":        remove(1000),
+		"ssa/wait-1000":          wait(1000, 100),
 	})
 }
 
@@ -89,7 +90,7 @@ func (r *reconciler) put(ctx context.Context, list []*unstructured.Unstructured)
 	g.SetLimit(8)
 	for _, obj := range list {
 		g.Go(func() error {
-			return r.client.Patch(ctx, obj, client.Apply, client.ForceOwnership, client.FieldOwner(manager))
+			return r.client.Patch(ctx, obj, client.Apply, client.ForceOwnership, client.FieldOwner(manager)) //nolint:staticcheck // as the peer does it
 		})
 	}
 	return g.Wait()
