@@ -14,6 +14,7 @@ type Pair struct {
 	Ours     string // package of our program, in this module
 	Peer     string // and of the peer's
 	Command  bool   // the peer is a command that its program runs
+	Plain    bool   // the peer is no library, but the obvious way
 }
 
 // pairs are all benchmarks, in the order in which they run.
@@ -55,6 +56,7 @@ func gcPairs() []Pair {
 	return []Pair{{
 		Name:     "gc/inventory-100k",
 		PeerName: "one JSON document in ConfigMaps",
+		Plain:    true,
 		Server:   true,
 		Heavy:    true,
 		Ours:     "gc/ours",

@@ -36,7 +36,7 @@ func TestWorksAndIsCounted(t *testing.T) {
 	}{
 		"noop":   {revise(count, 0), 0, 1},
 		"one":    {revise(count, 1), 1, 2},
-		"change": {revise(count, count), count, count},
+		"change": {revise(count, count), count, count + 1}, // one look for what is to be left alone
 		"create": {create(count), count, count},
 		"delete": {remove(count), count, 2 * count},
 	} {
