@@ -118,8 +118,9 @@
 // for servers that the fast one does not understand: version 0, and every fetch
 // that is not held brings everything, with the whole pack in memory.
 // [EngineAuto], the default, is the fast one, and runs an operation once more with
-// the other one if what the server answered was [ErrProtocol]. Transports,
-// credentials, limits, the checks of trees, and signatures are the same.
+// the other one if what the server answered was [ErrProtocol]; where that helps, the
+// Remote stays with it. Transports, credentials, limits, the checks of trees, and
+// signatures are the same.
 //
 // # Threat model
 //
@@ -159,9 +160,9 @@
 // [Submodules.Options] chooses otherwise.
 //
 // A server for large files may name any https address for each of them, and http
-// if the repository is at one. The credentials go to the origin of the repository only; elsewhere go the headers
-// that the server itself gave for it. The content must have the SHA-256 that the
-// pointer names.
+// if the repository is at one. The credentials go to the origin of the repository
+// only; elsewhere go the headers that the server itself gave for it. The content
+// must have the SHA-256 that the pointer names.
 //
 // [Options.Dir] is trusted: what is in it is checked against accidents when it is
 // restored, not against somebody who can write there. The same holds for the
