@@ -28,7 +28,7 @@ func remove(count int) side.Setup {
 				return err
 			},
 			Do: func(ctx context.Context) error {
-				res, err := pruner.Prune(ctx, r.inventory, gc.PruneOptions{Owner: owner})
+				res, err := pruner.Prune(ctx, r.inventory, gc.PruneOptions{Owner: owner, Guard: gc.Guard{Off: true}}) // the whole set goes
 				if err != nil {
 					return err
 				}
