@@ -51,6 +51,9 @@ func (f *fetching) held(ctx context.Context) *Snapshot {
 		if found == nil {
 			continue
 		}
+		if *found == *s.found && s.tree.dirs.same(f.dirs) {
+			return s
+		}
 		if again := s.as(ctx, found, f.dirs); again != nil {
 			return again
 		}
