@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // maxQuoted bounds what somebody else wrote and a message repeats, in bytes.
@@ -111,13 +113,5 @@ func (c *candidate) propagation(opts PruneOptions) (metav1.DeletionPropagation, 
 			return p, nil
 		}
 	}
-	return "", fmt.Errorf("its annotation %s is %q; it must be background, foreground or orphan", PropagationAnnotation, quote(text))
-}
-
-// quote bounds what somebody else wrote.
-func quote(text string) string {
-	if len(text) <= maxQuoted {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxQuoted], "") + "…"
+	return "", fmt.Errorf("its annotation %s is %q; it must be background, foreground or orphan", PropagationAnnotation, clip.Quote(text, maxQuoted))
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -148,7 +149,7 @@ func (r *pruning) conditions(ctx context.Context, t kube.Target) []string {
 		text, _ := cond["message"].(string)
 		about := strings.HasPrefix(name, "Namespace") || name == "Terminating"
 		if about && cond["status"] == "True" && text != "" && len(said) < maxBlockers {
-			said = append(said, quote(text))
+			said = append(said, clip.Quote(text, maxQuoted))
 		}
 	}
 	return said

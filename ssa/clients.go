@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -62,10 +63,10 @@ type Identity struct {
 // ServiceAccount is the identity of a service account. The server adds its groups.
 func ServiceAccount(namespace, name string) (Identity, error) {
 	if why := validation.IsDNS1123Label(namespace); len(why) > 0 {
-		return Identity{}, &IdentityError{Reason: fmt.Sprintf("namespace %q of the service account: %s", clipped(namespace), why[0])}
+		return Identity{}, &IdentityError{Reason: fmt.Sprintf("namespace %q of the service account: %s", clip.Quote(namespace, maxQuoted), why[0])}
 	}
 	if why := validation.IsDNS1123Subdomain(name); len(why) > 0 {
-		return Identity{}, &IdentityError{Reason: fmt.Sprintf("name %q of the service account: %s", clipped(name), why[0])}
+		return Identity{}, &IdentityError{Reason: fmt.Sprintf("name %q of the service account: %s", clip.Quote(name, maxQuoted), why[0])}
 	}
 	return Identity{User: serviceAccountPrefix + namespace + ":" + name}, nil
 }
@@ -196,19 +197,11 @@ func checkName(what, s string) error {
 	case s == "":
 		return &IdentityError{Reason: "the " + what + " is empty"}
 	case strings.TrimSpace(s) != s:
-		return &IdentityError{Reason: fmt.Sprintf("the %s %q begins or ends with white space", what, clipped(s))}
+		return &IdentityError{Reason: fmt.Sprintf("the %s %q begins or ends with white space", what, clip.Quote(s, maxQuoted))}
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return &IdentityError{Reason: fmt.Sprintf("the %s %q holds a control character", what, clipped(s))}
+		return &IdentityError{Reason: fmt.Sprintf("the %s %q holds a control character", what, clip.Quote(s, maxQuoted))}
 	}
 	return nil
-}
-
-func clipped(s string) string {
-	const most = 100
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }
 
 // key tells identities apart. The order of groups does not matter.

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -37,7 +38,7 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	parts := make([]string, 0, len(e.Fields))
 	for _, f := range e.Fields {
-		parts = append(parts, fmt.Sprintf("%s is owned by %q", clip(f.Field), f.Manager))
+		parts = append(parts, fmt.Sprintf("%s is owned by %q", clip.Quote(f.Field, maxQuoted), f.Manager))
 	}
 	const most = 5
 	if n := len(parts) - most; n > 0 {

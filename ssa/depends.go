@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // DependsAnnotation names objects of the same set that must be applied before:
@@ -71,7 +72,7 @@ func dependencies(text string) ([]gc.Key, error) {
 			k = gc.Key{Group: f[0], Namespace: f[2], Kind: f[3], Name: f[4]}
 		}
 		if k.Kind == "" || k.Name == "" {
-			return nil, fmt.Errorf("%q is neither <group>/namespaces/<namespace>/<kind>/<name> nor <group>/<kind>/<name>", clip(part))
+			return nil, fmt.Errorf("%q is neither <group>/namespaces/<namespace>/<kind>/<name> nor <group>/<kind>/<name>", clip.Quote(part, maxQuoted))
 		}
 		keys = append(keys, k)
 	}
@@ -97,7 +98,7 @@ func (s *set) depend() (faults []error) {
 			on := byKey[k]
 			switch on {
 			case nil:
-				faults = append(faults, &DependencyError{Key: it.entry.Key, Reason: fmt.Sprintf("%s is not in the set; add it, or remove the dependency", clip(k.String()))})
+				faults = append(faults, &DependencyError{Key: it.entry.Key, Reason: fmt.Sprintf("%s is not in the set; add it, or remove the dependency", clip.Quote(k.String(), maxQuoted))})
 			case it:
 				faults = append(faults, &DependencyError{Key: it.entry.Key, Reason: "it depends on itself"})
 			default:

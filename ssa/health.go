@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -98,9 +99,9 @@ func (d *doctor) examine(ctx context.Context, key gc.Key, u *unstructured.Unstru
 		case err != nil && isSecret(key):
 			return Health{Key: key, Status: Unknown, Message: "its health check failed (" + kube.Withheld + ")"}
 		case err != nil:
-			return Health{Key: key, Status: Unknown, Message: shortened(err.Error())}
+			return Health{Key: key, Status: Unknown, Message: clip.Quote(err.Error(), maxMessage)}
 		case s != "":
-			return Health{Key: key, Status: valid(s), Message: shortened(message)}
+			return Health{Key: key, Status: valid(s), Message: clip.Quote(message, maxMessage)}
 		}
 	}
 	return d.byKstatus(key, u)
@@ -112,9 +113,9 @@ func (d *doctor) byKstatus(key gc.Key, u *unstructured.Unstructured) Health {
 	}
 	res, err := status.Compute(u)
 	if err != nil {
-		return Health{Key: key, Status: Unknown, Message: shortened(err.Error())}
+		return Health{Key: key, Status: Unknown, Message: clip.Quote(err.Error(), maxMessage)}
 	}
-	h := Health{Key: key, Status: Status(res.Status), Message: shortened(res.Message)}
+	h := Health{Key: key, Status: Status(res.Status), Message: clip.Quote(res.Message, maxMessage)}
 	if isJob(key) && h.Status != Broken && !isComplete(u) {
 		if suspended, _, _ := unstructured.NestedBool(u.Object, "spec", "suspend"); suspended {
 			return Health{Key: key, Status: Current, Message: suspendedJob}
@@ -135,13 +136,6 @@ func valid(s Status) Status {
 
 // maxMessage bounds what controllers say: a message ends up in errors and events.
 const maxMessage = 1 << 10
-
-func shortened(message string) string {
-	if len(message) > maxMessage {
-		return strings.ToValidUTF8(message[:maxMessage], "") + "…"
-	}
-	return message
-}
 
 func missing(key gc.Key) Health {
 	return Health{Key: key, Status: NotFound, Message: "it does not exist"}

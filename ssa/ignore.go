@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // Bounds of ignore rules, which are often written by those who write the objects.
@@ -84,7 +85,7 @@ func parseIgnoreRules(rules []IgnoreRule) ([]ignoreRule, error) {
 	for i, r := range rules {
 		parsed, pointer, err := parseIgnoreRule(r)
 		if err != nil {
-			return nil, &IgnoreRuleError{Rule: i, Pointer: clip(pointer), Reason: err.Error()}
+			return nil, &IgnoreRuleError{Rule: i, Pointer: clip.Quote(pointer, maxQuoted), Reason: err.Error()}
 		}
 		out = append(out, parsed)
 	}
@@ -94,18 +95,18 @@ func parseIgnoreRules(rules []IgnoreRule) ([]ignoreRule, error) {
 func parseIgnoreRule(r IgnoreRule) (out ignoreRule, pointer string, err error) {
 	out = ignoreRule{target: r.Target, adopt: r.Mode == Adopt}
 	if r.Mode != "" && r.Mode != Strip && r.Mode != Adopt {
-		return out, "", fmt.Errorf("its mode is %q; it must be %q or %q", clip(string(r.Mode)), Strip, Adopt)
+		return out, "", fmt.Errorf("its mode is %q; it must be %q or %q", clip.Quote(string(r.Mode), maxQuoted), Strip, Adopt)
 	}
 	if len(r.Pointers) == 0 || len(r.Pointers) > maxPointers {
 		return out, "", fmt.Errorf("it has %d pointers; give 1 to %d", len(r.Pointers), maxPointers)
 	}
 	for _, p := range []string{r.Target.Name, r.Target.Namespace} {
 		if _, err := path.Match(p, ""); err != nil || strings.ContainsAny(p, `[\/`) {
-			return out, "", fmt.Errorf("its pattern %q is malformed; use * and ? alone", clip(p))
+			return out, "", fmt.Errorf("its pattern %q is malformed; use * and ? alone", clip.Quote(p, maxQuoted))
 		}
 	}
 	if out.labels, err = labels.Parse(r.Target.Labels); err != nil {
-		return out, "", fmt.Errorf("its label selector is malformed: %s", clip(err.Error()))
+		return out, "", fmt.Errorf("its label selector is malformed: %s", clip.Quote(err.Error(), maxQuoted))
 	}
 	for _, p := range r.Pointers {
 		tokens, err := parsePointer(p)

@@ -9,6 +9,8 @@ import (
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // DefaultMaxKubeconfig is the largest kubeconfig, in bytes.
@@ -157,14 +159,14 @@ func (k *kubeconfig) choose(context string) (*cluster, *user, error) {
 		}
 	}
 	if found != 1 {
-		return nil, nil, &KubeconfigError{Field: field, Reason: fmt.Sprintf("there are %d contexts named %q", found, clipped(context))}
+		return nil, nil, &KubeconfigError{Field: field, Reason: fmt.Sprintf("there are %d contexts named %q", found, clip.Quote(context, maxQuoted))}
 	}
 	var theCluster *cluster
 	var theUser *user
 	for i := range k.Clusters {
 		if k.Clusters[i].Name == clusterName {
 			if theCluster != nil {
-				return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there are two clusters named %q", clipped(clusterName))}
+				return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there are two clusters named %q", clip.Quote(clusterName, maxQuoted))}
 			}
 			theCluster = &k.Clusters[i]
 		}
@@ -172,16 +174,16 @@ func (k *kubeconfig) choose(context string) (*cluster, *user, error) {
 	for i := range k.Users {
 		if k.Users[i].Name == userName {
 			if theUser != nil {
-				return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there are two users named %q", clipped(userName))}
+				return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there are two users named %q", clip.Quote(userName, maxQuoted))}
 			}
 			theUser = &k.Users[i]
 		}
 	}
 	if theCluster == nil {
-		return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there is no cluster named %q", clipped(clusterName))}
+		return nil, nil, &KubeconfigError{Field: "clusters", Reason: fmt.Sprintf("there is no cluster named %q", clip.Quote(clusterName, maxQuoted))}
 	}
 	if theUser == nil {
-		return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there is no user named %q", clipped(userName))}
+		return nil, nil, &KubeconfigError{Field: "users", Reason: fmt.Sprintf("there is no user named %q", clip.Quote(userName, maxQuoted))}
 	}
 	return theCluster, theUser, nil
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -415,7 +416,7 @@ func (c *PlanChange) lines() []string {
 		out = append(out, "# takes over from "+printable(strings.Join(c.Migrated, ", ")))
 	}
 	for _, l := range c.Left {
-		out = append(out, fmt.Sprintf("# leaves %s to %s", printable(clip(l.Field)), printable(l.Manager)))
+		out = append(out, fmt.Sprintf("# leaves %s to %s", printable(clip.Quote(l.Field, maxQuoted)), printable(l.Manager)))
 	}
 	return append(out, c.text...)
 }

@@ -8,6 +8,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // Annotations by which an object asks to be treated in a way of its own. Values
@@ -75,12 +77,12 @@ func treatmentOf(annotations map[string]string, byDefault treatment) (treatment,
 		t.conflicts = ConflictPolicy(strings.ToLower(v))
 	}
 	if !slices.Contains(conflictPolicies[:], t.conflicts) {
-		return t, fmt.Errorf("annotation %s is %q; it must be one of %q", ConflictAnnotation, clip(string(t.conflicts)), conflictPolicies)
+		return t, fmt.Errorf("annotation %s is %q; it must be one of %q", ConflictAnnotation, clip.Quote(string(t.conflicts), maxQuoted), conflictPolicies)
 	}
 	if v, ok := annotations[PolicyAnnotation]; ok {
 		t.policy = Policy(strings.ToLower(v))
 		if !slices.Contains(policies[:], t.policy) {
-			return t, fmt.Errorf("annotation %s is %q; it must be one of %q", PolicyAnnotation, clip(v), policies)
+			return t, fmt.Errorf("annotation %s is %q; it must be one of %q", PolicyAnnotation, clip.Quote(v, maxQuoted), policies)
 		}
 		t.recreate = t.policy == Recreate
 		t.asked = t.recreate
@@ -101,7 +103,7 @@ func (t treatment) flux(annotations map[string]string) (treatment, error) {
 	case "ignore":
 		t.policy = Ignore
 	default:
-		return t, fmt.Errorf("annotation %s is %q; it must be Override, Merge, IfNotPresent or Ignore", FluxPolicyAnnotation, clip(v))
+		return t, fmt.Errorf("annotation %s is %q; it must be Override, Merge, IfNotPresent or Ignore", FluxPolicyAnnotation, clip.Quote(v, maxQuoted))
 	}
 	if strings.EqualFold(annotations[FluxForceAnnotation], "enabled") {
 		t.recreate, t.asked = true, true
@@ -149,14 +151,8 @@ func (it *item) ignore() {
 	it.change.Action = Ignored
 }
 
-// clip shortens what an outsider wrote.
-func clip(s string) string {
-	const longest = 120
-	if r := []rune(s); len(r) > longest {
-		return string(r[:longest]) + "…"
-	}
-	return s
-}
+// maxQuoted bounds what somebody else wrote and a message repeats, in bytes.
+const maxQuoted = 120
 
 // createOnly makes a server-side apply fail with a conflict if the object exists:
 // no object has this version, and the server asks for it only where there is one.

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -87,7 +88,7 @@ func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
 		return nil
 	}
 	if owner, ours := m.Labels[gc.OwnerLabel], it.intent.GetLabels()[gc.OwnerLabel]; owner != "" && owner != ours {
-		return fmt.Errorf("%w (it is not recreated, because it belongs to the set %q)", cause, clip(owner))
+		return fmt.Errorf("%w (it is not recreated, because it belongs to the set %q)", cause, clip.Quote(owner, maxQuoted))
 	}
 	done, err := a.client.Delete(ctx, it.target(), metav1.DeleteOptions{
 		Preconditions:     &metav1.Preconditions{UID: &m.UID},

@@ -32,3 +32,12 @@ func boundary(s string, i int) int {
 	}
 	return i
 }
+
+// Quote returns s for a message that repeats what somebody else wrote: as valid
+// UTF-8 of at most limit bytes, and an ellipsis if that is not all of it.
+func Quote(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

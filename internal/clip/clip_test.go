@@ -41,3 +41,9 @@ func FuzzText(f *testing.F) {
 		require.Equal(t, got, clip.Text(got, limit), "clipping twice changes nothing")
 	})
 }
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{"": "", "abcd": "abcd", "abcde": "abcd…", "abcü": "abc…", "äöü": "äö…"} {
+		require.Equal(t, want, clip.Quote(in, 4), in)
+	}
+}

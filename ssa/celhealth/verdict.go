@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitopskit/gitopskit/ssa"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // fields of an object that expressions see by their names.
@@ -181,7 +183,7 @@ func absent(err error) bool {
 func bounded(err error) error {
 	const most = 200
 	if text := err.Error(); len(text) > most {
-		return errors.New(strings.ToValidUTF8(text[:most], "") + "…")
+		return errors.New(clip.Quote(text, most))
 	}
 	return err
 }
