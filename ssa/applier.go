@@ -195,6 +195,7 @@ type item struct {
 	prev   gc.Entry                   // from the previous inventory
 	listed bool                       // prev is set
 	known  bool                       // prev was applied, so that it tells what the server had
+	seen   bool                       // its metadata in the cluster was looked at
 	treat  treatment                  // by its annotations and the options
 	adopt  [][]string                 // fields that stay as they are in the cluster
 	done   bool                       // nothing to do
@@ -388,7 +389,7 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefa
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}
-	treat, err := treatmentOf(intent.GetAnnotations(), byDefault)
+	treat, err := treatmentOf(intent, byDefault)
 	if err != nil {
 		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
 	}

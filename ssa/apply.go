@@ -67,23 +67,10 @@ func (a *Applier) bring(ctx context.Context, it *item) error {
 		return a.applyAdopting(ctx, it)
 	case it.same():
 		return a.correct(ctx, it)
+	case !it.seen:
+		return a.create(ctx, it)
 	}
 	return a.send(ctx, it)
-}
-
-// create applies an object that does not exist, and leaves one that does.
-func (a *Applier) create(ctx context.Context, it *item) error {
-	// Where there is nothing, nobody's fields conflict.
-	res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
-	if !apierrors.IsConflict(err) {
-		return a.settle(it, res, err)
-	}
-	m, err := a.client.GetMetadata(ctx, it.target())
-	if err != nil {
-		return err // gone again, too: the next Apply creates it
-	}
-	it.change.Action = Unchanged
-	return a.accept(it, kube.Applied{Meta: m})
 }
 
 // refused tells an answer that says no from an answer that was lost, or that

@@ -83,7 +83,7 @@ func TestManyIdentitiesShareDiscoveryAndConnections(t *testing.T) {
 			}
 			opts := f.options()
 			opts.Owner = name
-			_, err = applier.Apply(t.Context(), objects(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "+name+"}"), opts)
+			_, err = applier.Apply(t.Context(), objects(t, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm-%d}", i)), opts)
 			failed <- err
 		})
 	}

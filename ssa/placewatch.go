@@ -39,9 +39,9 @@ type sight struct {
 	managers   string // of managedFields, as writers has them
 }
 
-// policyKeys are annotations with which an object in the cluster says how it is to
+// policyKeys are the annotations with which an object in the cluster says how it is to
 // be treated.
-var policyKeys = [...]string{"gitopskit.dev/apply", "kustomize.toolkit.fluxcd.io/ssa", "kustomize.toolkit.fluxcd.io/reconcile"}
+var policyKeys = [...]string{PolicyAnnotation, FluxPolicyAnnotation, FluxReconcileAnnotation}
 
 // maxPolicy is longer than any value that means something.
 const maxPolicy = 32
@@ -434,7 +434,7 @@ func (s sight) unchanged(it *item) bool {
 func sightOf(m *metav1.PartialObjectMetadata, manager string) sight {
 	s := sight{uid: m.UID, version: m.ResourceVersion, generation: m.Generation, deleting: m.DeletionTimestamp != nil}
 	for i, key := range policyKeys {
-		if v := m.Annotations[key]; len(v) <= maxPolicy {
+		if v := said(m, key); len(v) <= maxPolicy {
 			s.policy[i] = v
 		}
 	}

@@ -15,6 +15,7 @@ import (
 // Annotations by which an object asks to be treated in a way of its own. Values
 // are compared without regard to case. PolicyAnnotation wins over Flux's three;
 // among those, reconcile wins over ssa, and force goes with Override and Merge.
+// Flux's count as labels too, as Flux has it.
 const (
 	PolicyAnnotation   = "gitopskit.dev/apply"     // one of the Policy values
 	ConflictAnnotation = "gitopskit.dev/conflicts" // one of the ConflictPolicy values
@@ -71,15 +72,17 @@ type treatment struct {
 }
 
 // treatmentOf reads an object's annotations. What it does not say, the options do.
-func treatmentOf(annotations map[string]string, byDefault treatment) (treatment, error) {
+func treatmentOf(intent *unstructured.Unstructured, byDefault treatment) (treatment, error) {
 	t := byDefault
-	if v, ok := annotations[ConflictAnnotation]; ok {
+	md := asMap(intent.Object["metadata"])
+	annotations, labels := asMap(md["annotations"]), asMap(md["labels"])
+	if v, ok := annotations[ConflictAnnotation].(string); ok {
 		t.conflicts = ConflictPolicy(strings.ToLower(v))
 	}
 	if !slices.Contains(conflictPolicies[:], t.conflicts) {
 		return t, fmt.Errorf("annotation %s is %q; it must be one of %q", ConflictAnnotation, clip.Quote(string(t.conflicts), maxQuoted), conflictPolicies)
 	}
-	if v, ok := annotations[PolicyAnnotation]; ok {
+	if v, ok := annotations[PolicyAnnotation].(string); ok {
 		t.policy = Policy(strings.ToLower(v))
 		if !slices.Contains(policies[:], t.policy) {
 			return t, fmt.Errorf("annotation %s is %q; it must be one of %q", PolicyAnnotation, clip.Quote(v, maxQuoted), policies)
@@ -88,11 +91,17 @@ func treatmentOf(annotations map[string]string, byDefault treatment) (treatment,
 		t.asked = t.recreate
 		return t, nil
 	}
-	return t.flux(annotations)
+	return t.flux(func(key string) string {
+		if v, ok := annotations[key].(string); ok {
+			return v
+		}
+		v, _ := labels[key].(string)
+		return v
+	})
 }
 
-func (t treatment) flux(annotations map[string]string) (treatment, error) {
-	switch v := annotations[FluxPolicyAnnotation]; strings.ToLower(v) {
+func (t treatment) flux(said func(key string) string) (treatment, error) {
+	switch v := said(FluxPolicyAnnotation); strings.ToLower(v) {
 	case "":
 	case "override":
 		t.policy = Override
@@ -105,10 +114,10 @@ func (t treatment) flux(annotations map[string]string) (treatment, error) {
 	default:
 		return t, fmt.Errorf("annotation %s is %q; it must be Override, Merge, IfNotPresent or Ignore", FluxPolicyAnnotation, clip.Quote(v, maxQuoted))
 	}
-	if strings.EqualFold(annotations[FluxForceAnnotation], "enabled") {
+	if strings.EqualFold(said(FluxForceAnnotation), "enabled") {
 		t.recreate, t.asked = true, true
 	}
-	if strings.EqualFold(annotations[FluxReconcileAnnotation], "disabled") {
+	if strings.EqualFold(said(FluxReconcileAnnotation), "disabled") {
 		t.policy = Ignore
 	}
 	return t, nil
@@ -139,10 +148,18 @@ func (a *Applier) byDefault(opts ApplyOptions) (treatment, error) {
 // handsOff tells an object in the cluster whose annotation says that it is to be
 // left alone, whatever the set says: somebody works on it.
 func handsOff(m metav1.Object) bool {
-	an := m.GetAnnotations()
-	return strings.EqualFold(an[PolicyAnnotation], string(Ignore)) ||
-		strings.EqualFold(an[FluxPolicyAnnotation], string(Ignore)) ||
-		strings.EqualFold(an[FluxReconcileAnnotation], "disabled")
+	return strings.EqualFold(said(m, PolicyAnnotation), string(Ignore)) ||
+		strings.EqualFold(said(m, FluxPolicyAnnotation), string(Ignore)) ||
+		strings.EqualFold(said(m, FluxReconcileAnnotation), "disabled")
+}
+
+// said is what an object in the cluster says in an annotation, or, if the
+// annotation is one of Flux's, in a label.
+func said(m metav1.Object, annotation string) string {
+	if v, ok := m.GetAnnotations()[annotation]; ok || annotation == PolicyAnnotation {
+		return v
+	}
+	return m.GetLabels()[annotation]
 }
 
 // ignore leaves an object as it is, on record as it was.
@@ -153,12 +170,6 @@ func (it *item) ignore() {
 
 // maxQuoted bounds what somebody else wrote and a message repeats, in bytes.
 const maxQuoted = 120
-
-// createOnly makes a server-side apply fail with a conflict if the object exists:
-// no object has this version, and the server asks for it only where there is one.
-func createOnly(u *unstructured.Unstructured) *unstructured.Unstructured {
-	return withMetadata(u, "resourceVersion", "1")
-}
 
 // withMetadata copies what it changes.
 func withMetadata(u *unstructured.Unstructured, field string, value any) *unstructured.Unstructured {

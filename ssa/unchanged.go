@@ -29,11 +29,12 @@ type place struct {
 // markUnchanged finds, from metadata alone, the objects that need nothing: one
 // list request for each type and namespace, whatever the number of objects. In a
 // full check it finds only those that are to be left alone whatever they are.
+// Objects that are not on record are looked for where that costs nothing more.
 func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full bool) error {
 	places := map[place]map[string]*item{}
 	for _, it := range s.items {
-		if !it.known || it.done || it.same() && full && it.treat.policy != IfNotPresent {
-			continue // ignored, or sent in any case
+		if it.entry.Resource == "" || it.done || it.same() && full && it.treat.policy != IfNotPresent {
+			continue // not served yet, ignored, or looked at in any case
 		}
 		p := place{it.entry.GVR(), it.entry.Namespace}
 		if places[p] == nil {
@@ -63,9 +64,11 @@ func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full 
 // an annotation there, there already, or unchanged.
 func (a *Applier) decide(full bool) decision {
 	return func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool) {
+		it.seen = true
 		switch {
 		case handsOff(m):
 			it.ignore()
+		case !it.known:
 		case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
 			!full && it.same() && !a.mustMigrate(it, m) && unchanged():
 			it.leave()
@@ -86,19 +89,33 @@ func (it *item) same() bool { return it.known && it.prev.Intent == it.entry.Inte
 // look calls each for the metadata of the objects of one place, in the cheapest
 // way that the identity is allowed.
 func (a *Applier) look(ctx context.Context, s *set, p place, items map[string]*item, owner string, each func(*metav1.PartialObjectMetadata)) error {
-	if len(items) == 1 {
-		return a.lookOneByOne(ctx, items, each)
+	known := onRecord(items)
+	if unknown := len(items) - len(known); len(known) < 2 && unknown < worthAList {
+		return a.lookOneByOne(ctx, known, each)
 	}
 	selector := labels.Set{gc.OwnerLabel: owner}.String()
 	err := a.client.ListMetadata(ctx, p.gvr, p.namespace, selector, each)
 	if apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) {
-		s.note(&FallbackError{Resource: p.gvr, Namespace: p.namespace, Verb: "list", Err: err})
-		return a.lookOneByOne(ctx, items, each)
+		if len(known) > 0 {
+			s.note(&FallbackError{Resource: p.gvr, Namespace: p.namespace, Verb: "list", Err: err})
+		}
+		return a.lookOneByOne(ctx, known, each)
 	}
 	return a.lookFailed(err)
 }
 
-func (a *Applier) lookOneByOne(ctx context.Context, items map[string]*item, each func(*metav1.PartialObjectMetadata)) error {
+// onRecord are the items that were applied before.
+func onRecord(items map[string]*item) []*item {
+	var out []*item
+	for _, it := range items {
+		if it.known {
+			out = append(out, it)
+		}
+	}
+	return out
+}
+
+func (a *Applier) lookOneByOne(ctx context.Context, items []*item, each func(*metav1.PartialObjectMetadata)) error {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.concurrency)

@@ -96,6 +96,11 @@ func (a *Applier) tryOut(ctx context.Context, it *item) error {
 		intent = createOnly(intent)
 	}
 	_, err := a.patch(ctx, &trial, intent, a.client.Apply)
+	if err != nil && !it.seen { // it may ask to be left alone
+		if m, err := a.client.GetMetadata(ctx, it.target()); err == nil && handsOff(m) {
+			return nil
+		}
+	}
 	switch {
 	case once && apierrors.IsConflict(err):
 		return nil // it exists, and is not sent like this
