@@ -23,9 +23,9 @@
 // and what kubectl apply and Options.Migrate wrote before is made the set's own, so
 // that what the set does not name vanishes. The annotation [PolicyAnnotation] asks
 // for something else: merge, if-not-present, ignore or recreate. Flux's annotations
-// ssa, force and reconcile are understood as well. One that says ignore on the
-// object in the cluster keeps Apply's hands off it, once the object is in the
-// inventory; the first Apply of an object does not look before.
+// ssa, force and reconcile are understood as well, as labels too. One that says
+// ignore on the object in the cluster keeps Apply's hands off it, and nothing is
+// written. Merge, if-not-present and recreate count on the set's object alone.
 //
 // [ConflictAnnotation] says what is done about fields that others own with other
 // values: take them over, report them, or leave them. ApplyOptions.Ignore takes
@@ -42,7 +42,9 @@
 // no request each; an identity that may not list pays one small read per object,
 // and Result.Notes says so. Where [Applier.Watch] runs they cost nothing at all.
 // An object that is new or has changed in the set costs one request. One that
-// somebody else changed costs two: a look at what they did, and the correction.
+// somebody else changed costs two: a look at what they did, and the correction. One
+// that exists and is not in the inventory costs three, once, because it may ask to
+// be left alone; where 20 or more of a type are not there, one list spares that.
 //
 // An outside change is seen by the object's own bookkeeping: an equal
 // resourceVersion proves that nothing was written. Otherwise, for kinds whose
@@ -129,7 +131,8 @@
 // learns of it with the next Apply of the set.
 //
 // A Plan foresees what one apply does. It tells by its own reckoning what a
-// migration removes, and takes for granted that an object can be recreated.
+// migration removes. Of an object that would be recreated it asks whether it could
+// be deleted, and takes for granted that the new one would be accepted.
 //
 // # Threat model
 //

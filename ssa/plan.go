@@ -80,7 +80,9 @@ func (e *PlanError) Unwrap() []error {
 
 // Plan tells what Apply would do with the same arguments, and writes nothing. It
 // asks the server, as the same identity, for what would come of each object that
-// Apply would send: two requests each, a read and a dry run.
+// Apply would send: two requests each, a read and a dry run. Where an object would
+// be deleted to be made again, as the policy Recreate says, it asks by a third one
+// whether the deletion would be refused; the new object is not asked about.
 //
 // Values of Secrets, and annotations that quote a whole object, are masked in
 // fields and text alike, by more than how they look: that a masked value would
@@ -234,7 +236,10 @@ func (a *Applier) outcome(ctx context.Context, it *item) (before, after *unstruc
 		return before, res.Object, nil
 	case before == nil && it.comesWithTheSet(err):
 		return nil, it.intent, nil
-	case before != nil && it.treat.recreate && immutable(err) && it.mayRecreate() == nil:
+	case before != nil && it.treat.recreate && immutable(err):
+		if _, err := a.remove(ctx, it, before, err); err != nil {
+			return nil, nil, err
+		}
 		it.change.Replaced = true
 		return before, it.intent, nil
 	}

@@ -59,14 +59,17 @@ func saysImmutable(c metav1.StatusCause) bool {
 }
 
 // mayRecreate says why an object must not be deleted to be made again, whatever
-// the policy: too much would go with it.
-func (it *item) mayRecreate() error {
+// the policy: too much would go with it, or it is somebody else's.
+func (it *item) mayRecreate(live metav1.Object) error {
 	k := it.entry.Key
+	owner, ours := live.GetLabels()[gc.OwnerLabel], it.intent.GetLabels()[gc.OwnerLabel]
 	switch {
 	case k.Group == "" && k.Kind == "Namespace", it.entry.GVK().GroupKind() == crdKind:
 		return errors.New("it is not recreated, because all that it holds would be deleted with it")
 	case k.Group == "" && (k.Kind == "PersistentVolumeClaim" || k.Kind == "PersistentVolume") && !it.treat.asked:
 		return errors.New("it is not recreated, because its data would be lost: ask for it by annotation on the object itself")
+	case owner != "" && owner != ours:
+		return fmt.Errorf("it is not recreated, because it belongs to the set %q", clip.Quote(owner, maxQuoted))
 	}
 	return nil
 }
@@ -74,9 +77,6 @@ func (it *item) mayRecreate() error {
 // recreate deletes the object that cannot be changed, waits until it is gone, and
 // makes it again. Only the very object that refused the change is deleted.
 func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
-	if err := it.mayRecreate(); err != nil {
-		return fmt.Errorf("%w (%w)", cause, err)
-	}
 	m, err := a.client.GetMetadata(ctx, it.target())
 	switch {
 	case apierrors.IsNotFound(err):
@@ -87,15 +87,9 @@ func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
 		it.ignore()
 		return nil
 	}
-	if owner, ours := m.Labels[gc.OwnerLabel], it.intent.GetLabels()[gc.OwnerLabel]; owner != "" && owner != ours {
-		return fmt.Errorf("%w (it is not recreated, because it belongs to the set %q)", cause, clip.Quote(owner, maxQuoted))
-	}
-	done, err := a.client.Delete(ctx, it.target(), metav1.DeleteOptions{
-		Preconditions:     &metav1.Preconditions{UID: &m.UID},
-		PropagationPolicy: propagation(it.entry.Group),
-	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("it must be deleted to be made again: %w", err)
+	done, err := a.remove(ctx, it, m, cause)
+	if err != nil {
+		return err
 	}
 	it.change.Replaced = true
 	if !done {
@@ -108,6 +102,26 @@ func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
 		return fmt.Errorf("it was deleted to be made again, and that failed: %w", err)
 	}
 	return a.settle(it, res, nil)
+}
+
+// remove deletes what was looked at, or, in a dry run, asks whether it could.
+func (a *Applier) remove(ctx context.Context, it *item, live metav1.Object, cause error) (done bool, err error) {
+	if err := it.mayRecreate(live); err != nil {
+		return false, fmt.Errorf("%w (%w)", cause, err)
+	}
+	uid := live.GetUID()
+	opts := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: propagation(it.entry.Group)}
+	if it.dryRun {
+		opts.DryRun = []string{metav1.DryRunAll}
+	}
+	done, err = a.client.Delete(ctx, it.target(), opts)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("it must be deleted to be made again: %w", err)
+	}
+	return done, nil
 }
 
 // propagation waits for the pods of workloads, whose names and volumes the new

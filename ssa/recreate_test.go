@@ -182,6 +182,7 @@ func TestWhatIsNeverRecreated(t *testing.T) {
 		prev := f.apply(t, objects(t, f.variant(text, false)), f.options())
 		opts := f.options()
 		opts.Previous, opts.Policy = prev.Entries, ssa.Recreate
+		f.requireForeseen(t, objects(t, f.variant(text, true)), opts, says)
 		_, err := f.applier.Apply(t.Context(), objects(t, f.variant(text, true)), opts)
 		require.ErrorContains(t, err, says)
 		require.True(t, terminal(err))
@@ -202,9 +203,55 @@ func TestWhatIsNeverRecreated(t *testing.T) {
 		prev := f.apply(t, objects(t, f.variant(immutables["immutable ConfigMap"], false)), opts)
 		opts = f.options()
 		opts.Previous, opts.Policy = prev.Entries, ssa.Recreate
+		f.requireForeseen(t, objects(t, f.variant(immutables["immutable ConfigMap"], true)), opts, `it belongs to the set "somebody"`)
 		_, err := f.applier.Apply(t.Context(), objects(t, f.variant(immutables["immutable ConfigMap"], true)), opts)
 		require.ErrorContains(t, err, `it belongs to the set "somebody"`)
 	})
+}
+
+// requireForeseen holds Plan and Validate to saying what Apply would.
+func (f *fixture) requireForeseen(t *testing.T, objs []*unstructured.Unstructured, opts ssa.ApplyOptions, says string) {
+	t.Helper()
+	plan, err := f.applier.Plan(t.Context(), objs, opts)
+	require.ErrorContains(t, err, says)
+	require.Equal(t, ssa.Failed, plan.Changes[0].Action)
+	require.False(t, plan.Changes[0].Replaced)
+	opts.Validate = true
+	_, err = f.applier.Apply(t.Context(), objs, opts)
+	var refused *ssa.ValidationError
+	require.ErrorAs(t, err, &refused)
+	require.ErrorContains(t, err, says)
+}
+
+// A plan says that an object would be made again, and whether that would fail.
+func TestPlanOfARecreation(t *testing.T) {
+	f := setup(t)
+	grant(t, f, "undeleting", `
+- {apiGroups: [""], resources: [configmaps], verbs: [get, list, create, patch]}`)
+	text := immutables["immutable ConfigMap"]
+	prev := f.apply(t, objects(t, f.variant(text, false)), f.options())
+	before := f.get(t, configMaps, "x")
+	after := objects(t, f.variant(text, true))
+	opts := f.options()
+	opts.Previous, opts.Policy = prev.Entries, ssa.Recreate
+	spent := f.meter.Count()
+	plan, err := f.applier.Plan(t.Context(), after, opts)
+	require.NoError(t, err)
+	require.True(t, plan.Changes[0].Replaced)
+	require.Equal(t, ssa.Created, plan.Changes[0].Action)
+	require.EqualValues(t, 1+3, f.meter.Count().Sub(spent).Requests, "a look at the metadata, a read, a dry run and a deletion by dry run")
+	require.Equal(t, before, f.get(t, configMaps, "x"))
+
+	opts.Policy = ssa.Override
+	_, err = f.applier.Plan(t.Context(), after, opts)
+	require.ErrorContains(t, err, "cannot be changed: delete the object first", "nobody asked for more")
+
+	cfg, err := testplane.Small(t).User("undeleting")
+	require.NoError(t, err)
+	f.applier = newApplier(t, cfg, f.meter)
+	opts.Policy = ssa.Recreate
+	f.requireForeseen(t, after, opts, "it must be deleted to be made again")
+	require.Equal(t, before, f.get(t, configMaps, "x"))
 }
 
 // established waits until a definition is served.

@@ -37,7 +37,7 @@ func (e *ValidationError) Terminal() bool {
 
 // validate asks the server by dry run about each object that is to be sent. What
 // cannot be known before the set's own namespaces, definitions and controllers
-// are there is passed over, and what may be recreated.
+// are there is passed over. What would be recreated is tried as far as its deletion.
 func (a *Applier) validate(ctx context.Context, s *set) error {
 	faults := make([]error, len(s.items))
 	g, groupCtx := errgroup.WithContext(ctx)
@@ -96,16 +96,21 @@ func (a *Applier) tryOut(ctx context.Context, it *item) error {
 		intent = createOnly(intent)
 	}
 	_, err := a.patch(ctx, &trial, intent, a.client.Apply)
-	if err != nil && !it.seen { // it may ask to be left alone
-		if m, err := a.client.GetMetadata(ctx, it.target()); err == nil && handsOff(m) {
-			return nil
-		}
-	}
 	switch {
-	case once && apierrors.IsConflict(err):
-		return nil // it exists, and is not sent like this
-	case it.comesWithTheSet(err), isSchemaError(err) && it.definedHere(), it.treat.recreate && immutable(err):
+	case err == nil, once && apierrors.IsConflict(err):
+		return nil // if it exists, it is not sent like this
+	case it.comesWithTheSet(err), isSchemaError(err) && it.definedHere():
 		return nil
+	}
+	if again := it.treat.recreate && immutable(err); again || !it.seen {
+		m, getErr := a.client.GetMetadata(ctx, it.target())
+		switch {
+		case again && apierrors.IsNotFound(getErr), getErr == nil && handsOff(m):
+			return nil
+		case getErr == nil && again:
+			_, err := a.remove(ctx, &trial, m, err)
+			return err
+		}
 	}
 	if found := conflictsOf(err); len(found) > 0 {
 		if it.treat.conflicts != Report || slices.ContainsFunc(found, a.withPredecessor) {
