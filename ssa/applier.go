@@ -34,9 +34,11 @@ type Options struct {
 	// Concurrency is the number of objects in flight; default 8, which keeps a
 	// small control plane busy. 32 suits a large one.
 	Concurrency int
-	// FullInterval is how often Apply looks at everything by itself, as with
-	// ApplyOptions.Full, once for each Owner; default 1 hour, give or take a tenth.
-	// Negative: never. See the package documentation on what metadata cannot show.
+	// FullInterval is how often Apply looks at everything of a set by itself, as with
+	// ApplyOptions.Full; default 1 hour, give or take a tenth. Negative: never. When
+	// is kept in the inventory that Apply returns, so it matters neither which
+	// process applies the set nor how long that lives. See the package
+	// documentation on what metadata cannot show.
 	FullInterval time.Duration
 	// Conflicts is the policy for objects and Applies that name none; default TakeOver.
 	Conflicts ConflictPolicy
@@ -55,7 +57,7 @@ type Applier struct {
 	mapper      *mapper
 	manager     string
 	concurrency int
-	checks      *fullChecks
+	checks      fullChecks
 	watching    atomic.Pointer[watches]
 	conflicts   ConflictPolicy
 	migrates    []string
@@ -157,7 +159,10 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	}
 	defer a.observe(set, opts.Owner)()
 	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
-	r.gone = a.markUnchanged(ctx, set, opts.Owner, a.checks.due(opts.Owner, opts.Full))
+	full, next := a.checks.due(opts.Previous, opts.Full)
+	if r.gone = a.markUnchanged(ctx, set, opts.Owner, full); r.gone == nil {
+		set.nextFull = next
+	}
 	if opts.Validate && r.gone == nil {
 		if err := a.validate(ctx, set); err != nil {
 			return &Result{Entries: opts.Previous}, err
@@ -223,7 +228,8 @@ func target(e gc.Entry) kube.Target {
 }
 
 type set struct {
-	items []*item // in the order of the objects given
+	items    []*item   // in the order of the objects given
+	nextFull time.Time // when everything is to be looked at; zero if nobody knows
 
 	mu    sync.Mutex
 	notes []error
@@ -264,7 +270,7 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 	if err != nil {
 		return nil, err
 	}
-	s := &set{items: make([]*item, 0, len(objs))}
+	s := &set{items: make([]*item, 0, len(objs)), nextFull: stampOf(opts.Previous)}
 	items, errs := make([]*item, len(objs)), make([]error, len(objs))
 	inParallel(len(objs), func(i int) { items[i], errs[i] = a.newItem(objs[i], entries[i], byDefault, rules, opts) })
 	var faults []error
@@ -279,7 +285,7 @@ func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured
 			if !it.listed { // it may have no namespace
 				k := it.entry.Key
 				k.Namespace = ""
-				it.prev, it.listed = opts.Previous.Lookup(k)
+				it.prev, it.listed = recorded(opts.Previous, k)
 			}
 			it.resolve = func(ctx context.Context) (*item, error) {
 				kinds, err := a.mapper.forSet(ctx, []*unstructured.Unstructured{obj})
@@ -396,7 +402,7 @@ func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefa
 	intent, adopt := ignoreFields(rules, entry.Key, intent)
 	entry.Intent = intentDigest(intent.Object, a.manager, treat.conflicts, adopt)
 	it := &item{intent: intent, entry: entry, treat: treat, adopt: adopt, change: Change{Key: entry.Key}}
-	it.prev, it.listed = opts.Previous.Lookup(entry.Key)
+	it.prev, it.listed = recorded(opts.Previous, entry.Key)
 	it.known = it.listed && it.prev.UID != ""
 	if treat.policy == Ignore {
 		it.ignore()

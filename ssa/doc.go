@@ -91,10 +91,10 @@
 // a value that others put under a map that we own as empty; and what a lossy
 // conversion between two versions of a custom resource destroyed. So Apply asks for
 // every object of a set about once an hour (Options.FullInterval), at two requests
-// each. When, is kept in memory: in a new process the first time comes at random
-// within the hour. So a restart does not check everything at once, and processes
-// that live for minutes still check each set about once an hour on average. A
-// program that applies once and ends should set ApplyOptions.Full now and then.
+// each. When is kept in the inventory: a restart does not check everything at once,
+// and a program that applies once and ends, such as a CronJob, checks as often as
+// one that stays, if it stores what Apply returns. Without an inventory every object
+// is asked for in any case.
 //
 // What a watch reports comes some milliseconds late, so an Apply may miss what
 // others did just before it; the next one sees it, as does WatchOptions.OnChange.
@@ -108,7 +108,9 @@
 // apply that is sent a write.
 //
 // Two appliers with one field manager on one object do not see each other's
-// changes of the same second. Give each its own Manager.
+// changes of the same second. Give each its own Manager. Where an object passes
+// from one Manager to another, both own its fields from then on, and those that the
+// new set does not name stay: name the old one in Options.Migrate to take them over.
 //
 // Wait keeps one watch for each type and namespace, no goroutine and no request
 // for an object, for 5 minutes unless told otherwise. It survives an API server

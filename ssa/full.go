@@ -2,59 +2,82 @@ package ssa
 
 import (
 	"math/rand/v2"
-	"sync"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/gitopskit/gitopskit/gc"
 )
 
 // DefaultFullInterval is how often Apply looks at every object of a set.
 const DefaultFullInterval = time.Hour
 
-// maxOwners bounds what is remembered. Beyond, the sets start their hour anew.
-const maxOwners = 100_000
+// stampMark ends the digest in the Intent of a set's first entry. After it stands
+// when the set is to be looked at in full: seconds since 1970, to the base of 36. It is
+// kept there because an inventory outlives the process, and goes wherever the set
+// is applied next.
+const (
+	stampMark = "@"
+	stampBase = 36
+)
 
-// fullChecks remembers when each set is to be looked at in full.
-type fullChecks struct {
-	interval time.Duration
+// fullChecks is the interval between the full checks of a set; negative: none.
+type fullChecks time.Duration
 
-	mu   sync.Mutex
-	next map[string]time.Time
-}
-
-func newFullChecks(interval time.Duration) *fullChecks {
+func newFullChecks(interval time.Duration) fullChecks {
 	if interval == 0 {
 		interval = DefaultFullInterval
 	}
-	return &fullChecks{interval: interval, next: map[string]time.Time{}}
+	return fullChecks(interval)
 }
 
-// due reports whether it is time, or asked for, and if so takes it for done.
-//
-// The first time comes at random within the interval after the first Apply, which
-// needs no memory beyond the process: a restart does not look at every set at once,
-// and where a process restarts often, a check becomes due before its end as often
-// as its share of the interval says. A twentieth of the interval is always free of
-// checks, so that an Apply soon after the first costs what changed.
-func (f *fullChecks) due(owner string, asked bool) bool {
-	if f.interval < 0 {
-		return asked
+// due reports whether it is time for a full check, or asked for, and when the next
+// one is. Where nobody knows, the first comes at random within the interval, so that
+// sets which are made at once are not checked at once. A time that is further away
+// than any that would be chosen now is not believed.
+func (f fullChecks) due(previous gc.Inventory, asked bool) (full bool, next time.Time) {
+	interval := time.Duration(f)
+	if interval < 0 {
+		return asked, time.Time{}
 	}
 	now := time.Now()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	next, known := f.next[owner]
-	if !known && len(f.next) >= maxOwners {
-		clear(f.next)
-	}
+	next = stampOf(previous)
+	known := !next.IsZero() && !next.After(now.Add(interval+interval/10))
 	switch {
-	case asked:
+	case known && !now.Before(next), asked && (!known || next.Before(now.Add(interval/2))):
+		return true, now.Add(interval - interval/10 + share(interval/5))
 	case !known:
-		f.next[owner] = now.Add(f.interval/20 + share(f.interval))
-		return false
-	case now.Before(next):
-		return false
+		return false, now.Add(interval/20 + share(interval))
 	}
-	f.next[owner] = now.Add(f.interval - f.interval/10 + share(f.interval/5))
-	return true
+	return asked, next
+}
+
+// recorded is what an inventory says of an object, without the stamp.
+func recorded(inv gc.Inventory, k gc.Key) (gc.Entry, bool) {
+	e, ok := inv.Lookup(k)
+	e.Intent, _, _ = strings.Cut(e.Intent, stampMark)
+	return e, ok
+}
+
+// stampOf finds the stamp of an inventory. If there are several, the last counts.
+func stampOf(inv gc.Inventory) (last time.Time) {
+	for _, e := range inv {
+		_, text, found := strings.Cut(e.Intent, stampMark)
+		if !found {
+			continue
+		}
+		if n, err := strconv.ParseInt(text, stampBase, 64); err == nil && time.Unix(n, 0).After(last) {
+			last = time.Unix(n, 0)
+		}
+	}
+	return last
+}
+
+// stamp writes into an inventory without a stamp when the next full check is.
+func stamp(inv gc.Inventory, next time.Time) {
+	if len(inv) > 0 && !next.IsZero() {
+		inv[0].Intent += stampMark + strconv.FormatInt(next.Unix(), stampBase)
+	}
 }
 
 // share is a random part of a duration. What it decides is no secret.

@@ -172,3 +172,35 @@ func TestLastAppliedIsNotSent(t *testing.T) {
 	require.Empty(t, f.get(t, configMaps, "x").GetAnnotations())
 	require.Contains(t, objs[0].GetAnnotations(), lastApplied, "the caller's object is as it was")
 }
+
+// An object passes from a set to another one, whose Applier has a field manager of
+// its own: they share its fields until the new one is told to take them.
+func TestHandOverBetweenManagers(t *testing.T) {
+	f := setup(t)
+	f.apply(t, configMap(t, "note: old", "a: both, b: old"), f.options())
+	opts := f.options()
+	opts.Owner = "heir"
+	heir := func(migrate ...string) {
+		a, err := ssa.New(f.cfg, ssa.Options{Manager: "heir", Migrate: migrate})
+		require.NoError(t, err)
+		f.applier = a
+	}
+	heir()
+	res := f.apply(t, configMap(t, "", "a: both"), opts)
+	require.Equal(t, map[string]string{"a": "both", "b": "old"}, f.data(t))
+	opts.Previous = res.Entries
+	res = f.apply(t, configMap(t, "", "c: new"), opts)
+	require.Equal(t, map[string]string{"a": "both", "b": "old", "c": "new"}, f.data(t), "what the old one owns stays")
+
+	heir("kit")
+	for range 2 { // the second finds nothing to do
+		opts.Previous = res.Entries
+		res = f.apply(t, configMap(t, "", "c: new"), opts)
+		u := f.get(t, configMaps, "x")
+		require.Equal(t, map[string]string{"c": "new"}, f.data(t))
+		require.Empty(t, u.GetAnnotations())
+		require.Equal(t, map[string]string{"gitopskit.dev/owner": "heir"}, u.GetLabels())
+		require.Len(t, u.GetManagedFields(), 1)
+	}
+	require.Equal(t, ssa.Unchanged, res.Changes[0].Action)
+}

@@ -81,7 +81,8 @@ type Result struct {
 	// Changes has one element for each object, in the order they were given.
 	Changes []Change
 	// Entries is the inventory of the set's objects: what was applied, and what was
-	// in the inventory before or may exist although its apply failed.
+	// in the inventory before or may exist although its apply failed. It also knows
+	// when everything is to be looked at: see Options.FullInterval.
 	Entries gc.Inventory
 	// Notes tell what went well, and cost more than it should for want of a right:
 	// *FallbackError, one for each type and namespace.
@@ -128,6 +129,7 @@ func (s *set) result() (*Result, error) {
 		}
 	}
 	r.Entries = gc.NewInventory(entries...)
+	stamp(r.Entries, s.nextFull)
 	if len(failed) > 0 {
 		return r, &ApplyError{Failed: failed, Total: len(s.items)}
 	}
