@@ -28,11 +28,21 @@
 // their field manager: then a field that leaves the manifests leaves the object
 // too. Under another name the old one keeps what it owned.
 //
+// It is a module of its own:
+//
+//	go get github.com/gitopskit/gitopskit/ssa/fluxssa
+//
 // # Guarantees
 //
 // Both engines make the same objects of the same manifests, gc's owner label
 // included, and inventories of the same keys. Nothing is deleted by a change of
-// engine: what one applied, the other finds and updates in place.
+// engine: what one applied, the other finds and updates in place. Flux's
+// annotations mean the same to both, but for ssa: Merge.
+//
+// What package ssa can do and the engine cannot is refused, not left out: the
+// options Policy, Conflicts, Validate, WaitForDependencies and Ignore of an Apply,
+// Checks, GoneJobs and Undecided of a Wait, and objects that ask for it by
+// [ssa.PolicyAnnotation] or [ssa.ConflictAnnotation].
 //
 // The objects that are given are not modified, other than by the ResourceManager
 // itself. Whatever ends an Apply, the inventory has forgotten none of the objects
@@ -44,9 +54,15 @@
 // What the engine below does not tell cannot be told. Inventories have no UIDs, no
 // versions and no digests, so the first Apply of an [ssa.Applier] that follows
 // sends every object, and until then gc.Pruner goes by the owner label alone. A
-// Result has no drift and no warnings. Where an Apply fails, the engine does not
+// Result has no drift and no warnings, and its errors do not tell whether they are
+// terminal. Where an Apply fails, the engine does not
 // say what it did with the objects of that stage: the one that it names is Failed,
 // and the others are Skipped with [ErrUntold], and stay in the inventory.
+//
+// The engine orders objects by their kinds, in stages. [ssa.DependsAnnotation] does
+// not change that, and a wait for the first stage is part of an Apply. What kubectl
+// or another controller applied before is made the set's own only as
+// Options.Apply.Cleanup says.
 //
 // Previous spares no requests: the engine asks the server about every object. A
 // wait polls, every five seconds unless Options say otherwise. ApplyOptions.Full

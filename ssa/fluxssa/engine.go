@@ -33,10 +33,12 @@ var (
 // Options of an Applier. The zero value is usable.
 type Options struct {
 	// Apply is given to the ResourceManager. Its intervals are Flux's own where they
-	// are not set.
+	// are not set. Selectors that are nil are those of Flux's kustomize-controller:
+	// the annotations and labels kustomize.toolkit.fluxcd.io/reconcile, ssa and force
+	// mean what they mean there, but for ssa: Merge, which is about Cleanup.
 	Apply flux.ApplyOptions
-	// Wait is given to the ResourceManager, but for the timeout, which is that of
-	// ssa.WaitOptions. The interval is five seconds where it is not set.
+	// Wait is given to the ResourceManager, but for the timeout and FailFast, which
+	// are those of ssa.WaitOptions. The interval is five seconds where it is not set.
 	Wait flux.WaitOptions
 }
 
@@ -58,6 +60,15 @@ func New(manager *flux.ResourceManager, opts Options) *Applier {
 	if opts.Apply.WaitTimeout <= 0 {
 		opts.Apply.WaitTimeout = defaults.WaitTimeout
 	}
+	if opts.Apply.ExclusionSelector == nil {
+		opts.Apply.ExclusionSelector = map[string]string{ssa.FluxReconcileAnnotation: "disabled", ssa.FluxPolicyAnnotation: "ignore"}
+	}
+	if opts.Apply.IfNotPresentSelector == nil {
+		opts.Apply.IfNotPresentSelector = map[string]string{ssa.FluxPolicyAnnotation: "ifnotpresent"}
+	}
+	if opts.Apply.ForceSelector == nil {
+		opts.Apply.ForceSelector = map[string]string{ssa.FluxForceAnnotation: "enabled"}
+	}
 	if opts.Wait.Interval <= 0 {
 		opts.Wait.Interval = flux.DefaultWaitOptions().Interval
 	}
@@ -75,7 +86,12 @@ func (a *Applier) Targets(_ context.Context, objs []*unstructured.Unstructured, 
 // object carries gc.OwnerLabel, as those that an ssa.Applier applies do. The error
 // is an *ssa.ApplyError when objects failed, and an *ssa.InvalidSetError, before
 // any request that writes, when the set itself is wrong.
+//
+// What the manager cannot do is refused: see the package documentation.
 func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, opts ssa.ApplyOptions) (*ssa.Result, error) {
+	if err := checkApply(opts); err != nil {
+		return &ssa.Result{Entries: opts.Previous}, err
+	}
 	entries, err := a.address(objs, opts)
 	if err != nil {
 		return &ssa.Result{Entries: opts.Previous}, err
@@ -122,12 +138,17 @@ func (a *Applier) address(objs []*unstructured.Unstructured, opts ssa.ApplyOptio
 	var faults []error
 	for i, obj := range objs {
 		e, err := a.entry(obj, kinds, opts.Namespace)
+		var down *ssa.DiscoveryError
 		switch {
+		case errors.As(err, &down):
+			return nil, err // no fault of the set
 		case err != nil:
 		case e.Name == "" || e.Kind == "" || e.Version == "":
 			err = &ssa.ObjectError{Key: e.Key, Op: "apply", Reason: fmt.Sprintf("object %d of the set lacks an apiVersion, a kind or a name", i+1)}
 		case seen[e.Key]:
 			err = &ssa.ObjectError{Key: e.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two"}
+		default:
+			err = checkObject(obj, e.Key)
 		}
 		if err != nil {
 			faults = append(faults, err)

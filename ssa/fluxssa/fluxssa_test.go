@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -405,6 +406,84 @@ func TestWrongSetsAreRefusedBeforeAnyWrite(t *testing.T) {
 	require.ErrorContains(t, err, "ApplyOptions.Owner is empty")
 	_, err = f.flux.Targets(t.Context(), nil, ssa.ApplyOptions{Owner: "a/b"})
 	require.ErrorContains(t, err, "is no label value")
+}
+
+// What the engine cannot do is not silently left out.
+func TestWhatTheEngineCannotDoIsRefused(t *testing.T) {
+	f := setup(t)
+	ns := f.namespace()
+	settings := objects(t, app)[1]
+	for option, change := range map[string]func(*ssa.ApplyOptions){
+		"Policy":              func(o *ssa.ApplyOptions) { o.Policy = ssa.IfNotPresent },
+		"Conflicts":           func(o *ssa.ApplyOptions) { o.Conflicts = ssa.Report },
+		"Validate":            func(o *ssa.ApplyOptions) { o.Validate = true },
+		"WaitForDependencies": func(o *ssa.ApplyOptions) { o.WaitForDependencies = true },
+		"Ignore":              func(o *ssa.ApplyOptions) { o.Ignore = []ssa.IgnoreRule{{Pointers: []string{"/data"}}} },
+	} {
+		opts := ssa.ApplyOptions{Owner: owner, Namespace: ns, Previous: gc.Inventory{{Key: gc.Key{Kind: "ConfigMap", Name: "old"}}}}
+		change(&opts)
+		res, err := f.flux.Apply(t.Context(), []*unstructured.Unstructured{settings}, opts)
+		var wrong *ssa.OptionError
+		require.ErrorAs(t, err, &wrong)
+		require.Equal(t, "ApplyOptions."+option, wrong.Option)
+		require.Equal(t, opts.Previous, res.Entries)
+	}
+	for annotation, value := range map[string]string{ssa.PolicyAnnotation: "ignore", ssa.ConflictAnnotation: "leave"} {
+		asking := settings.DeepCopy()
+		asking.SetAnnotations(map[string]string{annotation: value})
+		_, err := f.flux.Apply(t.Context(), []*unstructured.Unstructured{asking}, ssa.ApplyOptions{Owner: owner, Namespace: ns})
+		require.ErrorContains(t, err, "apply ConfigMap "+ns+"/settings: annotation "+annotation)
+	}
+	for option, opts := range map[string]ssa.WaitOptions{
+		"Checks": {Checks: []ssa.HealthCheck{{}}}, "GoneJobs": {GoneJobs: true}, "Undecided": {Undecided: ssa.InProgress},
+	} {
+		_, err := f.flux.Wait(t.Context(), nil, opts)
+		require.ErrorContains(t, err, "WaitOptions."+option)
+	}
+}
+
+// Flux's annotations mean the same to both engines.
+func TestAnnotationsOfFlux(t *testing.T) {
+	f := setup(t)
+	for name, engine := range map[string]fluxssa.Engine{"flux": f.flux, "ours": f.ours} {
+		opts := ssa.ApplyOptions{Owner: owner, Namespace: f.namespace()}
+		configMaps := f.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(opts.Namespace)
+		for annotation, stays := range map[string]bool{"reconcile: disabled": true, "ssa: Ignore": true, "ssa: IfNotPresent": true, "force: enabled": false} {
+			key, value, _ := strings.Cut(annotation, ": ")
+			theirs := objects(t, app)[1]
+			require.NoError(t, unstructured.SetNestedField(theirs.Object, "theirs", "data", "color"))
+			require.NoError(t, unstructured.SetNestedField(theirs.Object, true, "immutable"))
+			_, err := configMaps.Create(t.Context(), theirs, metav1.CreateOptions{})
+			require.NoError(t, err)
+			ours := objects(t, app)[1]
+			ours.SetAnnotations(map[string]string{"kustomize.toolkit.fluxcd.io/" + key: value})
+			require.NoError(t, unstructured.SetNestedField(ours.Object, "ours", "data", "color"))
+			_, err = engine.Apply(t.Context(), []*unstructured.Unstructured{ours}, opts)
+			require.NoError(t, err, "%s %s", name, annotation)
+			live, err := configMaps.Get(t.Context(), "settings", metav1.GetOptions{})
+			require.NoError(t, err)
+			color, _, _ := unstructured.NestedString(live.Object, "data", "color")
+			require.Equal(t, map[bool]string{true: "theirs", false: "ours"}[stays], color, "%s %s", name, annotation)
+			require.NoError(t, configMaps.Delete(t.Context(), "settings", metav1.DeleteOptions{}))
+		}
+	}
+}
+
+// A server that does not answer is no fault of the set.
+func TestServerThatIsAwayIsNotTheSetsFault(t *testing.T) {
+	f := setup(t)
+	cfg := rest.CopyConfig(f.cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, ctx.Err() }
+	c, err := client.New(cfg, client.Options{})
+	require.NoError(t, err)
+	away := fluxssa.New(flux.NewResourceManager(c, nil, flux.Owner{Field: fluxField}), fluxssa.Options{})
+	_, err = away.Apply(t.Context(), objects(t, app), ssa.ApplyOptions{Owner: owner, Namespace: "x"})
+	var down *ssa.DiscoveryError
+	require.ErrorAs(t, err, &down)
+	var invalid *ssa.InvalidSetError
+	require.NotErrorAs(t, err, &invalid)
 }
 
 func TestEndedApplyForgetsNothing(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/ssa"
 )
 
@@ -22,6 +23,8 @@ const (
 	// and lookTimeout bounds that look.
 	lookConcurrency = 8
 	lookTimeout     = 30 * time.Second
+	// maxMessage bounds what controllers say, in bytes.
+	maxMessage = 1 << 10
 )
 
 // Wait returns when every object is Current, as the manager's WaitForSet does. The
@@ -29,8 +32,11 @@ const (
 // are looked at once more, with one request each. The error is an
 // *ssa.HealthError. Progress is called once for each object, at the end.
 func (a *Applier) Wait(ctx context.Context, entries gc.Inventory, opts ssa.WaitOptions) ([]ssa.Health, error) {
+	if err := checkWait(opts); err != nil {
+		return nil, err
+	}
 	wait := a.opts.Wait
-	wait.Timeout = opts.Timeout
+	wait.Timeout, wait.FailFast = opts.Timeout, !opts.Patient
 	if wait.Timeout <= 0 {
 		wait.Timeout = ssa.DefaultWaitTimeout
 	}
@@ -82,7 +88,7 @@ func (a *Applier) healthOf(ctx context.Context, e gc.Entry) ssa.Health {
 	if err != nil {
 		return ssa.Health{Key: e.Key, Status: ssa.Unknown, Message: "its status cannot be read"}
 	}
-	return ssa.Health{Key: e.Key, Status: ssa.Status(res.Status), Message: res.Message}
+	return ssa.Health{Key: e.Key, Status: ssa.Status(res.Status), Message: clip.Quote(res.Message, maxMessage)}
 }
 
 // unhealthy makes the error of a wait that the manager ended, unless the last look
