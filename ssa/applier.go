@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gitopskit/gitopskit/gc"
+	"github.com/gitopskit/gitopskit/internal/clip"
 	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
@@ -83,7 +84,7 @@ func (o Options) complete() (Options, error) {
 		o.Manager = DefaultManager
 	}
 	if len(o.Manager) > 128 {
-		return o, fmt.Errorf("field manager %q is longer than the 128 characters that the API server allows", o.Manager)
+		return o, &OptionError{Option: "Options.Manager", Reason: fmt.Sprintf("%q is longer than the 128 characters that the API server allows", clip.Quote(o.Manager, maxQuoted))}
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = DefaultConcurrency
@@ -209,12 +210,14 @@ type item struct {
 	change Change
 
 	uncertain bool // failed, and may have been carried out all the same
+	busy      bool // failed, because the server had no time for it
 
 	needs   []*item // must be applied before
 	waiting int     // how many of needs are not done
 	feeds   []*item // those that wait for this one
 
 	wanted  []*item // those of feeds that ask for it by annotation
+	before  bool    // webhook configurations wait for it
 	awaited bool    // applied, and its health is waited for or known
 	unready error   // why it is not healthy
 
@@ -230,6 +233,9 @@ func target(e gc.Entry) kube.Target {
 type set struct {
 	items    []*item   // in the order of the objects given
 	nextFull time.Time // when everything is to be looked at; zero if nobody knows
+	webhooks []*item   // those that come last
+	before   int       // objects that are not done and that they wait for
+	missing  *item     // one of these that failed
 
 	mu    sync.Mutex
 	notes []error
@@ -244,10 +250,10 @@ func (s *set) note(err error) {
 
 func (o ApplyOptions) check() error {
 	if o.Owner == "" {
-		return errors.New("apply: ApplyOptions.Owner is empty; name the set that the objects belong to")
+		return &OptionError{Option: "ApplyOptions.Owner", Reason: "is empty; name the set that the objects belong to"}
 	}
 	if why := validation.IsValidLabelValue(o.Owner); len(why) > 0 {
-		return fmt.Errorf("apply: ApplyOptions.Owner %q is no label value: %s", o.Owner, why[0])
+		return &OptionError{Option: "ApplyOptions.Owner", Reason: fmt.Sprintf("%q is no label value: %s", clip.Quote(o.Owner, maxQuoted), why[0])}
 	}
 	return nil
 }

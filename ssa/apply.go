@@ -44,7 +44,7 @@ func (a *Applier) applyItem(ctx context.Context, it *item) {
 	if err != nil {
 		it.change.Action = Failed
 		it.change.Err = a.explain(ctx, it, err)
-		it.uncertain = !refused(err)
+		it.uncertain, it.busy = !refused(err), busy(err)
 		if kube.TypeNotServed(err) {
 			a.mapper.forget(it.entry.GVK()) // its definition may come back in another shape
 		}
@@ -181,9 +181,14 @@ func (a *Applier) patch(ctx context.Context, it *item, intent *unstructured.Unst
 		if err == nil || !again && time.Since(start) > it.patience(err) {
 			return res, err
 		}
+		if kube.TypeNotServed(err) && delay == definitionMaxDelay {
+			if why := a.notAccepted(ctx, it, err); why != nil {
+				return res, why
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return res, ctx.Err()
+			return res, fmt.Errorf("%w, when the last answer was: %w", ctx.Err(), err)
 		case <-time.After(delay):
 		}
 	}

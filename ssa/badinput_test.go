@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -157,13 +158,81 @@ func TestDefinitionThatIsNeverEstablished(t *testing.T) {
 	objs := objects(t, strings.ReplaceAll(widgets, "GROUP", f.ns+".example.com"))
 	f.apply(t, objs, f.options())
 	other := objects(t, strings.NewReplacer("widgets", "gadgets", "GROUP", f.ns+".example.com").Replace(widgets)) // and the kind Widget again
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	res, err := f.applier.Apply(ctx, other, f.options())
-	require.ErrorContains(t, err, "apply Widget."+f.ns+".example.com "+f.ns+"/one")
+	res, err := f.applier.Apply(t.Context(), other, f.options())
+	var definition *ssa.DefinitionError
+	require.ErrorAs(t, err, &definition)
+	require.Equal(t, "gadgets."+f.ns+".example.com", definition.Definition.Name)
+	require.ErrorContains(t, err, "apply Widget."+f.ns+".example.com "+f.ns+"/one: its type is not served, because CustomResourceDefinition.apiextensions.k8s.io gadgets.")
+	require.ErrorContains(t, err, `List" is already in use`)
 	require.False(t, terminal(err))
 	require.Equal(t, ssa.Created, res.Changes[0].Action)
 	require.Equal(t, ssa.Failed, res.Changes[1].Action)
+}
+
+// One whose fate nobody may look up is waited for until the end.
+func TestApplyThatEndsBeforeATypeIsServed(t *testing.T) {
+	f := setup(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	f.through(t, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(req.URL.Path, "/widgets/one") && req.Method == http.MethodPatch {
+			cancel()
+			return answer(req, http.StatusNotFound, "404 page not found"), nil
+		}
+		return next.RoundTrip(req)
+	})
+	res, err := f.applier.Apply(ctx, objects(t, strings.ReplaceAll(widgets, "GROUP", f.ns+".example.com")), f.options())
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "look at the status of CustomResourceDefinition.apiextensions.k8s.io widgets.")
+	require.False(t, terminal(err))
+	require.Equal(t, ssa.Created, res.Changes[0].Action)
+	require.Equal(t, ssa.Failed, res.Changes[1].Action)
+}
+
+// A Secret that is refused while the Apply is being ended is quoted no more than
+// any other.
+func TestAttackSecretInTheErrorOfAnEndedApply(t *testing.T) {
+	f := setup(t)
+	const canary = "c4n4ry-v4lue"
+	ctx, cancel := context.WithCancel(t.Context())
+	f.through(t, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		if req.Method != http.MethodPatch {
+			return next.RoundTrip(req)
+		}
+		defer cancel()
+		return answer(req, 422, status(422, "Invalid", "it is "+canary)), nil
+	})
+	_, err := f.applier.Apply(ctx, objects(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: "+canary+"}"), f.options())
+	require.ErrorContains(t, err, "apply Secret "+f.ns+"/x")
+	require.NotContains(t, everything(err), canary)
+}
+
+// Wrong Secrets are no server in trouble, although what is wrong with them is not told.
+func TestManyWrongSecretsDoNotStopTheRest(t *testing.T) {
+	f := setup(t)
+	var objs []*unstructured.Unstructured
+	for i := range 20 {
+		objs = append(objs, objects(t, fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: s-%d}\nunknown: {a: b}", i))...)
+	}
+	objs = append(objs, many(t, 20)...)
+	res, err := f.applier.Apply(t.Context(), objs, f.options())
+	require.Error(t, err)
+	require.Equal(t, 20, res.Count(ssa.Failed))
+	require.Equal(t, 20, res.Count(ssa.Created))
+}
+
+// A wait names its objects, and what keeps it from seeing them.
+func TestWaitInAStorm(t *testing.T) {
+	t.Parallel() // it outlasts what a wait bears
+	f := setup(t)
+	res := f.apply(t, web(t), f.options())
+	f.through(t, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		return answer(req, http.StatusTooManyRequests, status(429, "TooManyRequests", "too many requests")), nil
+	})
+	_, err := f.applier.Wait(t.Context(), res.Entries, ssa.WaitOptions{Owner: "test"})
+	var overloaded *ssa.OverloadedError
+	require.ErrorAs(t, err, &overloaded)
+	require.ErrorContains(t, err, "Deployment.apps "+f.ns+"/web is Unknown")
+	require.ErrorContains(t, err, "overloaded or in trouble")
 }
 
 func TestTwoMegabytes(t *testing.T) {
@@ -178,4 +247,64 @@ func TestTwoMegabytes(t *testing.T) {
 	require.True(t, terminal(err))
 	require.Less(t, len(err.Error()), 2000)
 	require.Equal(t, 3, res.Count(ssa.Created))
+}
+
+// Webhooks wait for the rest of a set, whose authors choose how many there are of both.
+func TestAttackManyWebhooks(t *testing.T) {
+	f := setup(t)
+	objs := many(t, 4000)
+	for i := range 4000 {
+		objs = append(objs, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": map[string]any{"name": fmt.Sprintf("w-%d", i)}}})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	f.through(t, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		if strings.Contains(req.URL.Path, "/configmaps") {
+			cancel() // it is prepared
+		}
+		return next.RoundTrip(req)
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	res, err := f.applier.Apply(ctx, objs, f.options())
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, len(objs), res.Count(ssa.Skipped)+res.Count(ssa.Failed))
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(300<<20))
+}
+
+// A webhook that is away refuses its objects, each by name, and may come back.
+func TestWebhookThatIsAway(t *testing.T) {
+	f := setup(t)
+	hook := objects(t, strings.ReplaceAll(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: NS}
+webhooks:
+- name: none.example.com
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  timeoutSeconds: 1
+  clientConfig: {url: "https://127.0.0.1:1/nobody"}
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NS}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: ["*"], resources: [configmaps]}]`, "NS", f.ns))
+	gvr := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"}
+	f.apply(t, hook, f.options())
+	defer func() { require.NoError(t, f.others.Resource(gvr).Delete(t.Context(), f.ns, metav1.DeleteOptions{})) }()
+	secret := objects(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: s}")
+	var res *ssa.Result
+	var err error
+	n := 0
+	require.Eventually(t, func() bool { // until the server goes by the webhook
+		n++
+		objs := append(objects(t, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm-%d}", n)), secret...)
+		res, err = f.applier.Apply(t.Context(), objs, f.options())
+		return err != nil
+	}, 30*time.Second, 20*time.Millisecond)
+	require.ErrorContains(t, err, fmt.Sprintf("1 of 2 objects were not applied: apply ConfigMap %s/cm-%d: ", f.ns, n))
+	require.ErrorContains(t, err, `failed calling webhook "none.example.com"`)
+	require.False(t, terminal(err))
+	require.Equal(t, ssa.Failed, res.Changes[0].Action)
+	require.NotEqual(t, ssa.Failed, res.Changes[1].Action)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,10 +111,10 @@ func (s *set) depend() (faults []error) {
 	return faults
 }
 
-// followers are the objects that wait for this one, directly or not.
-func (it *item) followers() map[*item]bool {
+// followers are the objects that wait for one of these, directly or not.
+func followers(items []*item) map[*item]bool {
 	out := map[*item]bool{}
-	todo := []*item{it}
+	todo := slices.Clone(items)
 	for len(todo) > 0 {
 		last := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]

@@ -204,9 +204,13 @@ func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 	var deleting *deletingError
 	var conflict *ConflictError
 	var unknown *UnknownKindError
+	var definition *DefinitionError
 	switch {
 	case errors.As(err, &unknown):
 		return unknown
+	case errors.As(err, &definition):
+		e.Reason = definition.Error()
+		return e
 	case errors.As(err, &conflict):
 		e.Reason = conflict.Error()
 		return e
@@ -216,10 +220,7 @@ func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 			e.Reason += "; finalizers hold it: " + strings.Join(f, ", ")
 		}
 		return e
-	case ctx.Err() != nil:
-		e.Reason = "the apply was ended before the answer came, and may have been carried out: " + kube.Explain(err)
-		return e
-	case kube.Unreachable(err):
+	case kube.Unreachable(err) && ctx.Err() == nil:
 		e.Err = &UnreachableError{Server: a.client.Host(), Err: err}
 		e.Reason = e.Err.Error()
 		return e
@@ -227,13 +228,25 @@ func (a *Applier) explain(ctx context.Context, it *item, err error) error {
 	if isSecret(it.entry.Key) {
 		e.Err = kube.Redact(err)
 	}
-	e.Reason = kube.Explain(e.Err) + remedy(err)
-	e.terminal = isTerminal(err)
+	if ctx.Err() != nil && !refused(err) {
+		e.Reason = "the apply was ended before the answer came, and may have been carried out: " + kube.Explain(e.Err)
+		return e
+	}
+	e.Reason = kube.Explain(e.Err) + remedy(it, err)
+	e.terminal = isTerminal(err) && !ended(err)
 	return e
 }
 
-func remedy(err error) string {
+// ended tells an answer that was not the last word, because the context ended
+// before another try.
+func ended(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func remedy(it *item, err error) string {
 	switch {
+	case kube.TypeNotServed(err) && it.definition() != nil:
+		return "; the type is not served yet: look at the status of " + it.definition().entry.Key.String()
 	case kube.TypeNotServed(err):
 		return "; the type is not served (any more): install its CustomResourceDefinition"
 	case missingNamespace(err):

@@ -49,21 +49,57 @@ func (s *set) link() (faults []error) {
 		}
 	}
 	faults = s.depend()
-	for _, it := range s.items {
-		if !isWebhook(it) {
-			continue
-		}
-		after := it.followers() // which ask for the webhook to be there before
-		for _, other := range s.items {
-			if !isWebhook(other) && !after[other] {
-				it.need(other)
-			}
-		}
-	}
 	if err := s.cycle(); err != nil {
-		faults = append(faults, err)
+		return append(faults, err)
 	}
+	s.holdWebhooks()
 	return faults
+}
+
+// holdWebhooks lets the webhook configurations wait for all that does not ask for
+// one of them to be there before. The number of edges would be that of the one times
+// that of the other: it is counted instead.
+func (s *set) holdWebhooks() {
+	for _, it := range s.items {
+		if isWebhook(it) {
+			s.webhooks = append(s.webhooks, it)
+		}
+	}
+	if len(s.webhooks) == 0 {
+		return
+	}
+	after := followers(s.webhooks)
+	for _, it := range s.items {
+		if it.before = !isWebhook(it) && !after[it]; it.before {
+			s.before++
+		}
+	}
+	if s.before == 0 {
+		s.webhooks = nil
+	}
+	for _, it := range s.webhooks {
+		it.waiting++
+	}
+}
+
+// doneBefore takes note of one that webhook configurations wait for. It returns
+// those, if it is the last. One that failed is what they then need.
+func (s *set) doneBefore(it *item) []*item {
+	if !it.before {
+		return nil
+	}
+	if a := it.change.Action; s.missing == nil && (a == Failed || a == Skipped) {
+		s.missing = it
+	}
+	if s.before--; s.before > 0 {
+		return nil
+	}
+	if s.missing != nil {
+		for _, w := range s.webhooks {
+			w.needs = append(w.needs, s.missing)
+		}
+	}
+	return s.webhooks
 }
 
 const rbacGroup = "rbac.authorization.k8s.io"
@@ -97,6 +133,7 @@ func (it *item) need(other *item) {
 type runner struct {
 	ctx      context.Context //nolint:containedctx // lives as long as one call of run
 	do       func(context.Context, *item)
+	set      *set
 	report   func(Change)
 	ready    []*item
 	finished chan *item
@@ -115,6 +152,7 @@ func (r *runner) run(s *set, limit int) {
 			r.ready = append(r.ready, it)
 		}
 	}
+	r.set = s
 	for left := len(s.items); left > 0; left-- {
 		it := r.next(limit)
 		if r.await != nil && it.mustBeReady() && !it.awaited {
@@ -197,9 +235,11 @@ func (r *runner) finish(it *item) {
 	if r.report != nil {
 		r.report(it.change)
 	}
-	for _, next := range it.feeds {
-		if next.waiting--; next.waiting == 0 {
-			r.ready = append(r.ready, next)
+	for _, ready := range [][]*item{it.feeds, r.set.doneBefore(it)} {
+		for _, next := range ready {
+			if next.waiting--; next.waiting == 0 {
+				r.ready = append(r.ready, next)
+			}
 		}
 	}
 }
@@ -210,7 +250,7 @@ const mostBusy = 16
 
 func (r *runner) watchLoad(it *item) {
 	switch {
-	case it.change.Action == Failed && busy(it.change.Err):
+	case it.change.Action == Failed && it.busy:
 		if r.busy++; r.busy >= mostBusy && r.gone == nil {
 			r.gone = &OverloadedError{Err: errors.Unwrap(it.change.Err)}
 		}

@@ -77,16 +77,6 @@ func (a *Applier) stopped(err error) error {
 	return err
 }
 
-// definedHere reports that the object's definition is in the set.
-func (it *item) definedHere() bool {
-	for _, need := range it.needs {
-		if need.entry.GVK().GroupKind() == crdKind {
-			return true
-		}
-	}
-	return false
-}
-
 func (a *Applier) tryOut(ctx context.Context, it *item) error {
 	trial := *it
 	trial.dryRun = true
@@ -99,7 +89,7 @@ func (a *Applier) tryOut(ctx context.Context, it *item) error {
 	switch {
 	case err == nil, once && apierrors.IsConflict(err):
 		return nil // if it exists, it is not sent like this
-	case it.comesWithTheSet(err), isSchemaError(err) && it.definedHere():
+	case it.comesWithTheSet(err), isSchemaError(err) && it.definition() != nil:
 		return nil
 	}
 	if again := it.treat.recreate && immutable(err); again || !it.seen {

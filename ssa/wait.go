@@ -27,8 +27,9 @@ const DefaultWaitTimeout = 5 * time.Minute
 const (
 	// outageGrace is how long Wait bears an API server that cannot be reached: a
 	// restart takes seconds, and a wait should survive one.
-	outageGrace = 15 * time.Second
-	retryDelay  = 100 * time.Millisecond
+	outageGrace   = 15 * time.Second
+	retryDelay    = 100 * time.Millisecond
+	retryMaxDelay = 2 * time.Second
 )
 
 // WaitOptions of Wait. The zero value is usable.
@@ -120,7 +121,7 @@ func (a *Applier) waitPlace(ctx context.Context, p place, entries []gc.Entry, ow
 		opts = metav1.ListOptions{FieldSelector: "metadata.name=" + entries[0].Name}
 	}
 	reached := time.Now() // when a watch last stood
-	for {
+	for delay := retryDelay; ; delay = min(2*delay, retryMaxDelay) {
 		done, err := a.follow(ctx, ri, opts, entries, b, &reached)
 		switch {
 		case done || errors.Is(err, errBroken):
@@ -128,17 +129,19 @@ func (a *Applier) waitPlace(ctx context.Context, p place, entries []gc.Entry, ow
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
-			// The watch ended in good order: list again.
+			delay = retryDelay // the watch ended in good order: list again
 		case !kube.Transient(err):
 			return &ObjectError{Key: entries[0].Key, Op: "watch", Reason: kube.Explain(err) + "; waiting needs the rights to list and watch " + p.gvr.Resource, Err: err}
-		case time.Since(reached) > outageGrace:
+		case time.Since(reached) > outageGrace && kube.Unreachable(err):
 			return &UnreachableError{Server: a.client.Host(), Err: err}
+		case time.Since(reached) > outageGrace:
+			return &OverloadedError{Err: err}
 		}
 		// Even after an end in good order: a proxy may end each watch at once.
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(retryDelay):
+		case <-time.After(delay):
 		}
 	}
 }
