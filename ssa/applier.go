@@ -128,8 +128,8 @@ type ApplyOptions struct {
 	// the package documentation on why it is not the default.
 	Validate bool
 	// WaitForDependencies makes an object that depends on others by DependsAnnotation
-	// wait until they are healthy, as Wait has it. Otherwise it waits until they are
-	// applied.
+	// wait until they are healthy, as Wait has it: 100 of them at a time. Otherwise it
+	// waits until they are applied.
 	WaitForDependencies bool
 	// DependencyTimeout bounds the wait for one of them; default 5 minutes.
 	DependencyTimeout time.Duration

@@ -3,8 +3,10 @@ package ssa_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,4 +236,37 @@ func TestDefinitionThatNeverComes(t *testing.T) {
 	require.ErrorContains(t, err, "1 of 2 objects were not applied: apply Widget."+f.ns+".example.com "+f.ns+"/one")
 	require.Len(t, res.Entries, 1, "an entry that says how to find the object cannot be made")
 	require.False(t, terminal(err))
+}
+
+// Those who write the set choose how many objects are waited for.
+func TestAttackManyDependenciesThatMustBeReady(t *testing.T) {
+	f := setup(t)
+	const n = 150
+	var objs []*unstructured.Unstructured
+	for i := range n {
+		u := web(t)[0]
+		u.SetName(fmt.Sprintf("web-%d", i))
+		after := f.chain(t, fmt.Sprintf("after-%d", i))[0]
+		after.SetAnnotations(map[string]string{ssa.DependsAnnotation: "apps/namespaces/" + f.ns + "/Deployment/" + u.GetName()})
+		objs = append(objs, u, after)
+	}
+	var open, most atomic.Int64
+	f.through(t, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err == nil && req.URL.Query().Get("watch") != "" {
+			now := open.Add(1)
+			for high := most.Load(); now > high && !most.CompareAndSwap(high, now); high = most.Load() {
+			}
+			context.AfterFunc(req.Context(), func() { open.Add(-1) })
+		}
+		return resp, err
+	})
+	opts := f.options()
+	opts.WaitForDependencies, opts.DependencyTimeout = true, time.Second
+	res, err := f.applier.Apply(t.Context(), objs, opts)
+	require.Error(t, err)
+	require.Equal(t, n, res.Count(ssa.Created))
+	require.Equal(t, n, res.Count(ssa.Skipped))
+	require.Positive(t, most.Load())
+	require.Less(t, most.Load(), int64(120), "100, and some whose end is not yet known")
 }

@@ -142,7 +142,8 @@ type runner struct {
 	busy     int   // objects since the last one that the server had time for
 	// await is called for what is done, where others depend on it; nil if being
 	// applied is enough.
-	await func(context.Context, *item)
+	await    func(context.Context, *item)
+	awaiting chan struct{} // has room for those that are awaited at a time
 }
 
 // run works on at most limit objects at a time.
@@ -152,7 +153,7 @@ func (r *runner) run(s *set, limit int) {
 			r.ready = append(r.ready, it)
 		}
 	}
-	r.set = s
+	r.set, r.awaiting = s, make(chan struct{}, mostAwaited)
 	for left := len(s.items); left > 0; left-- {
 		it := r.next(limit)
 		if r.await != nil && it.mustBeReady() && !it.awaited {
@@ -161,12 +162,25 @@ func (r *runner) run(s *set, limit int) {
 			it.awaited = true
 			left++
 			go func() {
-				r.await(r.ctx, it)
+				r.awaitInTurn(it)
 				r.finished <- it
 			}()
 			continue
 		}
 		r.finish(it)
+	}
+}
+
+// mostAwaited is how many objects are waited for at a time: each takes a watch.
+const mostAwaited = 100
+
+func (r *runner) awaitInTurn(it *item) {
+	select {
+	case r.awaiting <- struct{}{}:
+		r.await(r.ctx, it)
+		<-r.awaiting
+	case <-r.ctx.Done():
+		it.unready = context.Cause(r.ctx)
 	}
 }
 
