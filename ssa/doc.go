@@ -64,7 +64,8 @@
 // the role that it binds, what it says it depends on. Webhook configurations come
 // last. A definition and its custom resources can be in one set; a custom resource
 // whose definition is made by a controller of the set depends on that controller,
-// and is waited for up to 30 seconds. A cycle is an error that names it.
+// and is waited for up to 30 seconds; one whose definition the server does not
+// accept is a [DefinitionError] within two. A cycle is an error that names it.
 //
 // Drift is reported with field, old and new value, and the manager who wrote it.
 // Values of Secrets are in no result and in no error, nor in any error that it

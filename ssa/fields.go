@@ -6,6 +6,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // Bounds of what a plan says of one object.
@@ -86,7 +88,7 @@ func (d *fieldDiff) inside(old, now any, path []string) {
 // short bounds what is kept of a text.
 func (d *fieldDiff) short(v any) any {
 	if s, ok := v.(string); ok && len(s) > maxFieldValue {
-		return s[:maxFieldValue] + "…"
+		return clip.Quote(s, maxFieldValue)
 	}
 	return v
 }

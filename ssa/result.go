@@ -49,24 +49,24 @@ type Drift struct {
 	Masked  bool   // Old and New are withheld, because the object is a Secret
 }
 
-// String is for people, on one line.
+// String is for people, on one line. What the object holds cannot steer a terminal.
 func (d Drift) String() string {
-	who := d.Manager
+	path, who := printable(d.Path), printable(d.Manager)
 	if who == "" {
 		who = "somebody"
 	}
 	switch {
 	case d.Masked:
-		return fmt.Sprintf("%s changed by %s (values withheld)", d.Path, who)
+		return fmt.Sprintf("%s changed by %s (values withheld)", path, who)
 	case d.Old == nil:
-		return fmt.Sprintf("%s removed by %s, restored to %s", d.Path, who, show(d.New))
+		return fmt.Sprintf("%s removed by %s, restored to %s", path, who, show(d.New))
 	}
-	return fmt.Sprintf("%s changed by %s to %s, restored to %s", d.Path, who, show(d.Old), show(d.New))
+	return fmt.Sprintf("%s changed by %s to %s, restored to %s", path, who, show(d.Old), show(d.New))
 }
 
 func show(v any) string {
 	const longest = 120
-	s := fmt.Sprintf("%v", v)
+	s := printable(fmt.Sprintf("%v", v))
 	if str, ok := v.(string); ok {
 		s = fmt.Sprintf("%q", str)
 	}

@@ -439,10 +439,12 @@ func TestInvalidSets(t *testing.T) {
 	t.Run("no owner", func(t *testing.T) {
 		_, err := f.applier.Apply(t.Context(), nil, ssa.ApplyOptions{})
 		require.ErrorContains(t, err, "Owner is empty")
+		require.True(t, terminal(err))
 	})
 	t.Run("owner that is no label value", func(t *testing.T) {
 		_, err := f.applier.Apply(t.Context(), nil, ssa.ApplyOptions{Owner: "a/b"})
 		require.ErrorContains(t, err, "is no label value")
+		require.True(t, terminal(err))
 	})
 }
 

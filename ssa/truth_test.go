@@ -391,3 +391,12 @@ func TestWaitNamesTheCallersOwnDeadline(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotContains(t, err.Error(), "5m0s")
 }
+
+func TestAttackDriftThatSteersATerminal(t *testing.T) {
+	for _, v := range []any{"\x1b[2J", map[string]any{"a": "\x1b[2J"}, []any{"\x1b[2J\u009b"}} {
+		text := ssa.Drift{Path: "a\x1b[2J", Manager: "b\x1b[2J", Old: v, New: v}.String()
+		require.NotContains(t, text, "\x1b")
+		require.NotContains(t, text, "\u009b")
+		require.Contains(t, text, `\x1b[2J`)
+	}
+}
