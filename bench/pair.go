@@ -32,7 +32,7 @@ func pairs() []Pair {
 func conditionsPairs() []Pair {
 	return []Pair{{
 		Name:     "conditions/patch",
-		PeerName: "github.com/fluxcd/pkg/runtime v0.110.3",
+		PeerName: "github.com/fluxcd/pkg/runtime/patch v0.110.3",
 		Server:   true,
 		Ours:     "conditions/ours",
 		Peer:     "conditions/peer",
