@@ -26,7 +26,17 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs())...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
+}
+
+func conditionsPairs() []Pair {
+	return []Pair{{
+		Name:     "conditions/patch",
+		PeerName: "github.com/fluxcd/pkg/runtime/patch v0.110.3",
+		Server:   true,
+		Ours:     "conditions/ours",
+		Peer:     "conditions/peer",
+	}}
 }
 
 func ssaPairs() []Pair {

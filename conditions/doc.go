@@ -29,7 +29,14 @@
 //     GetConditions returned is never written to, so an object from a shared cache
 //     may be read through it.
 //   - A summary depends on the conditions and the options alone: see [Summarize] for
-//     the merge order.
+//     the merge order. So do [Mirror] and [Aggregate], for conditions of other
+//     objects.
+//   - A [Patcher] writes what changed in one request for the status, one more where
+//     metadata or spec changed, and none where nothing did. Conditions, finalizers and
+//     owners that others wrote in the meantime stay; so does what one of them wrote
+//     into a condition that this controller changed too, unless it owns that one.
+//   - [Check] and [CheckChange] find, in a controller's tests, what tools that follow
+//     kstatus would misread.
 //
 // # Limits
 //
@@ -40,6 +47,10 @@
 // are constants of the program and written as they are.
 //
 // Functions that write are not safe for use on one object from several goroutines.
+//
+// A [Patcher] expects conditions at .status.conditions, and the status behind a
+// subresource. It tries five times by default where others write in between. Lists
+// other than conditions, finalizers and owners are replaced as a whole.
 //
 // # Threat model
 //

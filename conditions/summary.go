@@ -2,7 +2,6 @@ package conditions
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -138,13 +137,8 @@ func (o SummaryOptions) judge(from Getter, conditionType string) (metav1.Conditi
 	switch {
 	case c == nil && o.negative(conditionType):
 		return condition(conditionType, metav1.ConditionFalse, ReasonSucceeded, ""), isGood
-	case c == nil:
-		return condition(conditionType, metav1.ConditionUnknown, ReasonMissing,
-			fmt.Sprintf("condition %s is not reported yet", conditionType)), isOpen
-	case outdated(from, *c):
-		return condition(conditionType, metav1.ConditionUnknown, ReasonOutdated,
-			fmt.Sprintf("condition %s was reported for generation %d, not yet for %d",
-				conditionType, c.ObservedGeneration, from.GetGeneration())), isOpen
+	case c == nil || outdated(from, *c):
+		return orUnknown(from, conditionType), isOpen
 	case c.Status != metav1.ConditionTrue && c.Status != metav1.ConditionFalse:
 		return *c, isOpen
 	case conditionType == Reconciling && c.Status == metav1.ConditionTrue:
