@@ -111,7 +111,7 @@ func (s *substitution) object(o *unstructured.Unstructured) (*unstructured.Unstr
 	}
 	text, err := k8syaml.Marshal(o.Object)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", describe(o), err)
+		return nil, &VariableError{Object: describe(o), Reason: "the object cannot be written as YAML, for instance because it holds control characters: let it opt out, or take them out"}
 	}
 	replaced, err := s.text(describe(o), string(text))
 	if err != nil {
