@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -137,6 +138,8 @@ func (f *sealedFile) walk(n *yaml.Node, path []string, depth int) error {
 				return err
 			}
 		}
+		// SOPS makes values of encrypted comments between the values of a list.
+		n.Content = slices.DeleteFunc(n.Content, isComment)
 	case yaml.ScalarNode:
 		return f.leaf(n, path)
 	default:
@@ -160,7 +163,7 @@ func (f *sealedFile) leaf(n *yaml.Node, path []string) error {
 			return fmt.Errorf("%s: %w", quote(strings.Join(path, ".")), err)
 		}
 	}
-	if sealed || !f.meta.MACOnlyEncrypted {
+	if (sealed || !f.meta.MACOnlyEncrypted) && !isComment(n) {
 		text, err := canonical(n)
 		if err != nil {
 			return fmt.Errorf("%s: %w", quote(strings.Join(path, ".")), err)
@@ -208,6 +211,9 @@ func setValue(n *yaml.Node, text []byte, kind string) error {
 	var err error
 	switch kind {
 	case "str", "bytes":
+	case "comment":
+		n.Tag = commentTag
+		return nil
 	case "int":
 		value, err = strconv.Atoi(string(text))
 	case "float":
@@ -228,6 +234,11 @@ func setValue(n *yaml.Node, text []byte, kind string) error {
 	n.Tag, n.Value, n.Style = plain.Tag, plain.Value, plain.Style
 	return nil
 }
+
+// commentTag marks a value that is a comment.
+const commentTag = "!comment"
+
+func isComment(n *yaml.Node) bool { return n.Tag == commentTag }
 
 // canonical is how a value goes into the checksum.
 func canonical(n *yaml.Node) ([]byte, error) {

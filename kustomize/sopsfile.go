@@ -53,13 +53,14 @@ func (f *sealedFile) plain(format Format) ([]byte, error) {
 			return nil, err
 		}
 		err := json.Indent(&out, compact.Bytes(), "", "\t")
+		out.WriteByte('\n')
 		return out.Bytes(), err
 	case FormatBinary:
 		data := take(f.docs[0], "data")
 		if data == nil {
 			return nil, errors.New("it has no data")
 		}
-		return []byte(data.Value), nil
+		return []byte(textOf(data)), nil
 	}
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
@@ -89,6 +90,16 @@ func take(doc *yaml.Node, key string) *yaml.Node {
 		}
 	}
 	return nil
+}
+
+// textOf returns the text of a node, which YAML writes in another form if it is not
+// valid UTF-8.
+func textOf(n *yaml.Node) string {
+	var text string
+	if n.Decode(&text) != nil {
+		return n.Value
+	}
+	return text
 }
 
 func yamlDocuments(data []byte) ([]*yaml.Node, error) {
@@ -233,7 +244,7 @@ func (f *sealedFile) dotenv() []byte {
 	var out bytes.Buffer
 	entries := f.docs[0].Content
 	for i := 0; i+1 < len(entries); i += 2 {
-		fmt.Fprintf(&out, "%s=%s\n", entries[i].Value, strings.ReplaceAll(entries[i+1].Value, "\n", `\n`))
+		fmt.Fprintf(&out, "%s=%s\n", entries[i].Value, strings.ReplaceAll(textOf(entries[i+1]), "\n", `\n`))
 	}
 	return out.Bytes()
 }
