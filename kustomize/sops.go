@@ -131,6 +131,9 @@ func (f *sealedFile) walk(n *yaml.Node, path []string, depth int) error {
 			if err := f.walk(n.Content[i+1], append(path[:len(path):len(path)], n.Content[i].Value), depth+1); err != nil {
 				return err
 			}
+			if isComment(n.Content[i+1]) {
+				return errors.New("it has a comment where a value should be")
+			}
 		}
 	case yaml.DocumentNode, yaml.SequenceNode:
 		for _, child := range n.Content {

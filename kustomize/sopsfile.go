@@ -61,6 +61,7 @@ func (f *sealedFile) plain(format Format) ([]byte, error) {
 			return nil, errors.New("it has no data")
 		}
 		return []byte(textOf(data)), nil
+	case FormatYAML, FormatINI: // the latter is refused before
 	}
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)

@@ -65,6 +65,7 @@ func store(format kustomize.Format) upstream.Store {
 		return sopsdotenv.NewStore(&stores.Dotenv)
 	case kustomize.FormatINI:
 		return sopsini.NewStore(&stores.INI)
+	case kustomize.FormatBinary:
 	}
 	return sopsjson.NewBinaryStore(&stores.JSONBinary)
 }
@@ -166,11 +167,13 @@ func TestDecryptFormats(t *testing.T) {
 	require.NoError(t, err)
 	for format, text := range plain {
 		for name, change := range map[string]func(*upstream.Metadata){
-			"all":            nil,
-			"by regexp":      func(m *upstream.Metadata) { m.UnencryptedSuffix, m.EncryptedRegex = "", "^(data|stringData|list)$" },
-			"by not regexp":  func(m *upstream.Metadata) { m.UnencryptedSuffix, m.UnencryptedRegex = "", "^(metadata|kind|n)$" },
-			"by suffix":      func(m *upstream.Metadata) { m.UnencryptedSuffix, m.EncryptedSuffix = "", "Data" },
-			"mac of secrets": func(m *upstream.Metadata) { m.UnencryptedSuffix, m.EncryptedRegex, m.MACOnlyEncrypted = "", "ata$", true },
+			"all":           nil,
+			"by regexp":     func(m *upstream.Metadata) { m.UnencryptedSuffix, m.EncryptedRegex = "", "^(data|stringData|list)$" },
+			"by not regexp": func(m *upstream.Metadata) { m.UnencryptedSuffix, m.UnencryptedRegex = "", "^(metadata|kind|n)$" },
+			"by suffix":     func(m *upstream.Metadata) { m.UnencryptedSuffix, m.EncryptedSuffix = "", "Data" },
+			"mac of secrets": func(m *upstream.Metadata) {
+				m.UnencryptedSuffix, m.EncryptedRegex, m.MACOnlyEncrypted = "", "ata$", true
+			},
 		} {
 			if format == kustomize.FormatBinary && change != nil {
 				continue // has no keys to choose by
@@ -402,7 +405,9 @@ func writeFixtures(t *testing.T, dir string) {
 	id, key := ageKey(t), dataKey(t)
 	hybrid, err := age.GenerateHybridIdentity()
 	require.NoError(t, err)
-	write := func(name string, data []byte) { require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600)) }
+	write := func(name string, data []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
 	write("keys.txt", []byte("# for tests alone\n"+id.String()+"\n\n"+hybrid.String()+"\n"))
 	group := []upstream.KeyGroup{{sealedForAge(t, id.Recipient(), id.Recipient().String(), key)}}
 	quantum := []upstream.KeyGroup{{sealedForAge(t, hybrid.Recipient(), hybrid.Recipient().String(), key)}}
