@@ -23,6 +23,13 @@ type Options struct {
 	// the build, as if an overlay with nothing but this namespace lay over the
 	// directory. Empty leaves namespaces as they are.
 	TargetNamespace string
+	// Decrypter decrypts the files that SOPS encrypted, before kustomize reads them:
+	// resources, patches, and the sources of Secrets; never those of ConfigMaps. Nil
+	// decrypts nothing. In either case an object that is still encrypted in the end is
+	// an [*EncryptedError], unless it has the annotation
+	// kustomize.gitopskit.dev/decrypt: disabled, or the same of
+	// kustomize.toolkit.fluxcd.io.
+	Decrypter Decrypter
 	// Limits bound what the build may read.
 	Limits Limits
 }
@@ -56,14 +63,37 @@ func Build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, 
 }
 
 func build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, error) {
-	b := &builder{src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
-	if err := b.prepare(dir, opts); err != nil {
+	res, saw, err := attempt(ctx, fsys, dir, opts)
+	if err == nil {
+		err = checkDecrypted(res.Objects)
+	}
+	switch {
+	case err == nil:
+		return res, nil
+	case !saw || ctx.Err() != nil || errors.As(err, new(*DecryptError)) || errors.As(err, new(*LimitError)) || errors.As(err, new(*EncryptedError)):
 		return nil, err
 	}
-	if b.target == "" {
-		return &Result{Inputs: b.src.sorted()}, nil
+	// The message may show what was decrypted. That of a build which decrypts nothing
+	// cannot, and mostly says the same.
+	opts.Decrypter = nil
+	if _, _, err := attempt(ctx, fsys, dir, opts); err != nil {
+		return nil, err
 	}
-	var res *Result
+	return nil, &BuildError{Dir: dir, Err: errWithheld}
+}
+
+var errWithheld = errors.New("kustomize has an objection to what was decrypted; its message might show that, so it is held back: build the directory with the decrypted files by hand to see it")
+
+// attempt builds once, and says whether plain text of encrypted files was seen.
+func attempt(ctx context.Context, fsys fs.FS, dir string, opts Options) (res *Result, saw bool, err error) {
+	b := &builder{src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
+	b.src.unseal = newUnsealer(ctx, opts.Decrypter)
+	if err := b.prepare(dir, opts); err != nil {
+		return nil, b.src.unseal.used(), err
+	}
+	if b.target == "" {
+		return &Result{Inputs: b.src.sorted()}, false, nil
+	}
 	run := func(exclusive bool) func() error {
 		return func() (err error) {
 			res, err = b.run(exclusive)
@@ -72,11 +102,11 @@ func build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, 
 	}
 	// Whether a build brings a schema shows when its last kustomization was read, so
 	// it is first tried without.
-	err := schema.shared(ctx, run(false))
+	err = schema.shared(ctx, run(false))
 	if errors.Is(err, errExclusive) {
 		err = schema.exclusive(ctx, run(true))
 	}
-	return res, err
+	return res, b.src.unseal.used(), err
 }
 
 // builder is one build.

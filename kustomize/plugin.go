@@ -81,6 +81,11 @@ func (c *checker) pluginDoc(field string, doc *yaml.RNode) {
 // pluginFields checks the fields of builtin plugins that name files, whatever the
 // kind. Names are compared as the decoder does it, without regard to case.
 func (c *checker) pluginFields(field string, config map[string]any) {
+	use := c.publish // whatever makes of a file what is no Secret
+	if config["kind"] == "SecretGenerator" {
+		use = nil
+	}
+	read := func(field, file string) { c.generatorFile(field, file, use) }
 	for key, value := range config {
 		at := field + "." + key
 		switch strings.ToLower(key) {
@@ -89,8 +94,10 @@ func (c *checker) pluginFields(field string, config map[string]any) {
 		case "paths":
 			c.eachString(value, func(v string) { c.pathOrInline(at, v) })
 		case "files":
-			c.eachString(value, func(v string) { c.source(at, v) })
-		case "env", "envs", "targetfilepath":
+			c.eachString(value, func(v string) { c.source(at, v, read) })
+		case "env", "envs":
+			c.eachString(value, func(v string) { read(at, v) })
+		case "targetfilepath":
 			c.eachString(value, func(v string) { c.path(at, v, nil) })
 		case "patch", "patches", "jsonop":
 			c.eachString(value, func(v string) { c.inline(at, v) })

@@ -116,31 +116,49 @@ func (c *checker) patches(k *types.Kustomization) {
 
 func (c *checker) generators(k *types.Kustomization) {
 	for i, g := range k.ConfigMapGenerator {
-		c.sources(fmt.Sprintf("configMapGenerator[%d]", i), g.KvPairSources)
+		c.sources(fmt.Sprintf("configMapGenerator[%d]", i), g.KvPairSources, c.publish)
 	}
 	for i, g := range k.SecretGenerator {
-		c.sources(fmt.Sprintf("secretGenerator[%d]", i), g.KvPairSources)
+		c.sources(fmt.Sprintf("secretGenerator[%d]", i), g.KvPairSources, nil)
 	}
 }
 
-func (c *checker) sources(field string, s types.KvPairSources) {
+// sources checks the files of a generator, and hands their names to use.
+func (c *checker) sources(field string, s types.KvPairSources, use func(field, file string)) {
+	check := func(field, file string) { c.generatorFile(field, file, use) }
 	for i, v := range s.FileSources {
-		c.source(fmt.Sprintf("%s.files[%d]", field, i), v)
+		c.source(fmt.Sprintf("%s.files[%d]", field, i), v, check)
 	}
 	for i, v := range s.EnvSources {
-		c.path(fmt.Sprintf("%s.envs[%d]", field, i), v, nil)
+		check(fmt.Sprintf("%s.envs[%d]", field, i), v)
 	}
-	c.path(field+".env", s.EnvSource, nil)
+	check(field+".env", s.EnvSource)
+}
+
+func (c *checker) generatorFile(field, file string, use func(field, file string)) {
+	c.path(field, file, nil)
+	if use != nil && file != "" && c.err == nil {
+		use(field, file)
+	}
+}
+
+// publish keeps a file from being decrypted.
+func (c *checker) publish(field, file string) {
+	real, _, err := c.src.stat(path.Join(c.dir, file))
+	if err == nil {
+		err = c.src.unseal.publish(real)
+	}
+	c.fault(field, err)
 }
 
 // source checks an entry of files, which is a path or key=path.
-func (c *checker) source(field, value string) {
+func (c *checker) source(field, value string, check func(field, file string)) {
 	key, file, ok := strings.Cut(value, "=")
 	if !ok {
 		file = key
 	}
 	c.remote(field, value)
-	c.path(field, file, nil)
+	check(field, file)
 }
 
 // pathOrInline checks an entry that kustomize first takes for YAML, and then, if

@@ -19,6 +19,7 @@ type source struct {
 	fsys   fs.FS
 	lim    Limits
 	links  *links.Resolver
+	unseal *unsealer
 	infos  map[string]fs.FileInfo // by name, links not followed
 	files  map[string][]byte
 	inputs map[string]bool
@@ -94,7 +95,7 @@ func (s *source) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if data, ok := s.files[real]; ok {
-		return data, nil
+		return s.unseal.file(real, data)
 	}
 	if info.IsDir() {
 		return nil, fmt.Errorf("%s %w", name, errIsDir)
@@ -108,7 +109,7 @@ func (s *source) read(name string) ([]byte, error) {
 	}
 	s.files[real] = data
 	s.inputs[real] = true
-	return data, nil
+	return s.unseal.file(real, data)
 }
 
 func (s *source) load(name string) ([]byte, error) {
