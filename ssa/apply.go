@@ -37,6 +37,7 @@ const (
 // applyItem brings one object about. What we applied before, and intend
 // unchanged, was touched by somebody: then it is worth a look at what they did.
 func (a *Applier) applyItem(ctx context.Context, it *item) {
+	defer func() { it.intent = nil }()
 	err := a.bring(ctx, it)
 	if it.treat.recreate && immutable(err) {
 		err = a.recreate(ctx, it, err)
@@ -74,7 +75,7 @@ func (a *Applier) bring(ctx context.Context, it *item) error {
 // create applies an object that does not exist, and leaves one that does.
 func (a *Applier) create(ctx context.Context, it *item) error {
 	// Where there is nothing, nobody's fields conflict.
-	res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+	res, err := a.patch(ctx, it, createOnly(it.want()), a.client.Apply)
 	if !apierrors.IsConflict(err) {
 		return a.settle(it, res, err)
 	}
@@ -96,12 +97,12 @@ func refused(err error) bool {
 
 // send applies an object in one request.
 func (a *Applier) send(ctx context.Context, it *item) error {
-	res, err := a.deliver(ctx, it, it.intent, a.client.Apply)
+	res, err := a.deliver(ctx, it, it.want(), a.client.Apply)
 	if err == nil && a.mustMigrate(it, res.Meta) { // what they own beyond the set is still there
 		if err := a.migrate(ctx, it, res.Meta); err != nil {
 			return err
 		}
-		res, err = a.deliver(ctx, it, it.intent, a.client.Apply)
+		res, err = a.deliver(ctx, it, it.want(), a.client.Apply)
 	}
 	return a.settle(it, res, err)
 }
@@ -147,7 +148,7 @@ func (a *Applier) correctFrom(ctx context.Context, it *item, before *unstructure
 			return err
 		}
 	}
-	intent := it.intent
+	intent := it.want()
 	if len(it.adopt) > 0 {
 		intent = a.adopted(it, before)
 	}
@@ -265,7 +266,10 @@ func (it *item) patience(err error) time.Duration {
 func (a *Applier) accept(it *item, res kube.Applied) error {
 	m := res.Meta
 	it.entry.UID, it.entry.ResourceVersion, it.entry.Generation = m.UID, m.ResourceVersion, m.Generation
-	it.entry.Owned = ownedDigest(m, a.manager)
+	if it.definition != nil {
+		it.definition.ofSet()
+	}
+	it.entry.Owned = owned(ownedDigest(m, a.manager), it.definition)
 	it.watch.wrote(it.entry.Name, m.ResourceVersion)
 	it.change.Warnings = warningsOf(it, res.Warnings)
 	if m.DeletionTimestamp != nil {

@@ -87,7 +87,7 @@ func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
 		it.ignore()
 		return nil
 	}
-	if owner, ours := m.Labels[gc.OwnerLabel], it.intent.GetLabels()[gc.OwnerLabel]; owner != "" && owner != ours {
+	if owner, ours := m.Labels[gc.OwnerLabel], it.want().GetLabels()[gc.OwnerLabel]; owner != "" && owner != ours {
 		return fmt.Errorf("%w (it is not recreated, because it belongs to the set %q)", cause, clip.Quote(owner, maxQuoted))
 	}
 	done, err := a.client.Delete(ctx, it.target(), metav1.DeleteOptions{
@@ -103,7 +103,7 @@ func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
 			return err
 		}
 	}
-	res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+	res, err := a.patch(ctx, it, createOnly(it.want()), a.client.Apply)
 	if err != nil {
 		return fmt.Errorf("it was deleted to be made again, and that failed: %w", err)
 	}

@@ -90,7 +90,7 @@ func (it *item) definedHere() bool {
 func (a *Applier) tryOut(ctx context.Context, it *item) error {
 	trial := *it
 	trial.dryRun = true
-	intent := it.intent
+	intent := it.want()
 	once := it.treat.policy == IfNotPresent || len(it.adopt) > 0
 	if once {
 		intent = createOnly(intent)

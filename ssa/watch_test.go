@@ -221,7 +221,7 @@ func TestOneChangeAmongManyCostsTwoRequests(t *testing.T) {
 	prev := f.apply(t, objs, f.options())
 	changes := f.watching(t, ssa.WatchOptions{})
 	prev, requests := f.again(t, objs, prev)
-	require.EqualValues(t, 3+1, requests, "a list in pages and a watch")
+	require.EqualValues(t, 1+1, requests, "a list and a watch")
 	f.patch(t, configMaps, "cm-00777", "x", types.MergePatchType, `{"data":{"setting-00":"other"}}`)
 	await(t, changes, "test ConfigMap/cm-00777")
 	prev, requests = f.again(t, objs, prev)
