@@ -266,10 +266,7 @@ func (it *item) patience(err error) time.Duration {
 func (a *Applier) accept(it *item, res kube.Applied) error {
 	m := res.Meta
 	it.entry.UID, it.entry.ResourceVersion, it.entry.Generation = m.UID, m.ResourceVersion, m.Generation
-	if it.definition != nil {
-		it.definition.ofSet()
-	}
-	it.entry.Owned = owned(ownedDigest(m, a.manager), it.definition)
+	it.entry.Owned = owned(ownedDigest(m, a.manager), it.definition.applied())
 	it.watch.wrote(it.entry.Name, m.ResourceVersion)
 	it.change.Warnings = warningsOf(it, res.Warnings)
 	if m.DeletionTimestamp != nil {

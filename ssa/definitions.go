@@ -175,18 +175,29 @@ func (d *definition) is(uid types.UID, generation int64) {
 	d.known, d.uid, d.generation = true, uid, generation
 }
 
-// ofSet learns what was found of a definition in the set. It is known before
-// anything is decided, and after the definition was applied.
-func (d *definition) ofSet() {
-	switch it := d.item; {
-	case it == nil:
-	case it.entry.UID != "":
-		d.is(it.entry.UID, it.entry.Generation)
-	case it.asLeft:
-		d.is(it.prev.UID, it.prev.Generation)
-	case it.found != nil:
-		d.is(it.found.meta.UID, it.found.meta.Generation)
+// defineInSet learns of definitions that are in the set what was found of them.
+func (s *set) defineInSet() {
+	for _, it := range s.items {
+		d := it.definition
+		switch {
+		case d == nil || d.item == nil:
+		case !slices.Contains(it.needs, d.item): // it bears the name, and defines something else
+			it.definition = nil
+		case d.item.asLeft:
+			d.is(d.item.prev.UID, d.item.prev.Generation)
+		case d.item.found != nil:
+			d.is(d.item.found.meta.UID, d.item.found.meta.Generation)
+		}
 	}
+}
+
+// applied is the definition after what the set did to it. Objects that need it come
+// later.
+func (d *definition) applied() *definition {
+	if d == nil || d.item == nil || d.item.entry.UID == "" {
+		return d
+	}
+	return &definition{known: true, uid: d.item.entry.UID, generation: d.item.entry.Generation}
 }
 
 // digest identifies a definition and its generation, in 48 bits. It is empty where

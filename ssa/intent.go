@@ -111,11 +111,7 @@ func (a *Applier) intend(ctx context.Context, s *set, owner string, full bool) (
 	}
 	gone = looked()
 	lookedUp()
-	for _, it := range s.items {
-		if it.definition != nil {
-			it.definition.ofSet()
-		}
-	}
+	s.defineInSet()
 	s.each(wrong, func() func(int, *item) error {
 		return func(_ int, it *item) error {
 			a.decide(it, full)
