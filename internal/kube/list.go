@@ -118,7 +118,7 @@ func (p *page) token() (string, error) {
 			return string(head.token), nil
 		}
 		if err != nil || len(p.head) >= len(protobufMagic) && !isProtobuf(p.head) {
-			break // reading the rest meets the error again
+			return "", nil //nolint:nilerr // reading the rest meets it again
 		}
 	}
 	return "", nil
@@ -134,7 +134,7 @@ type scanner struct {
 // page calls each for the objects of a page, and returns its version, and where
 // the next begins.
 func (s *scanner) page(p *page) (version, token string, err error) {
-	defer p.body.Close() //nolint:errcheck // what it held was read
+	defer p.body.Close()
 	s.buf.Reset()
 	s.buf.Write(p.head)
 	if _, err := s.buf.ReadFrom(p.body); err != nil {

@@ -214,7 +214,7 @@ func next(message []byte) (f field, rest []byte, err error) {
 	}
 	message = message[n:]
 	f.number = key >> 3
-	size := uint64(0)
+	var size uint64
 	switch key & 7 {
 	case 0:
 		value, n := binary.Uvarint(message)
