@@ -134,6 +134,10 @@ func (it *item) wrong(reason string) error {
 // again makes the item of an object anew, whose type was not known at first.
 func (a *Applier) again(ctx context.Context, obj *unstructured.Unstructured, m *maker, opts ApplyOptions) (*item, error) {
 	s, err := a.address(ctx, []*unstructured.Unstructured{obj}, opts)
+	var wrong *InvalidSetError
+	if errors.As(err, &wrong) {
+		return nil, wrong.Faults[0]
+	}
 	if err != nil {
 		return nil, err
 	}

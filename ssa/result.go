@@ -81,7 +81,8 @@ type Result struct {
 	// Changes has one element for each object, in the order they were given.
 	Changes []Change
 	// Entries is the inventory of the set's objects: what was applied, and what was
-	// in the inventory before or may exist although its apply failed.
+	// in the inventory before or may exist although its apply failed. Where that is
+	// what it was before, it is ApplyOptions.Previous itself.
 	Entries gc.Inventory
 	// Notes tell what went well, and cost more than it should for want of a right:
 	// *FallbackError, one for each type and namespace.
