@@ -1,18 +1,13 @@
 package ssa
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
 	"github.com/gitopskit/gitopskit/gc"
@@ -160,8 +155,11 @@ func (a *Applier) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	}
 	defer a.observe(set, opts.Owner)()
 	r := &runner{ctx: ctx, do: a.applyItem, report: opts.Progress, finished: make(chan *item)}
-	full, next := a.checks.due(opts.Previous, opts.Full)
-	if r.gone = a.markUnchanged(ctx, set, opts.Owner, full); r.gone == nil {
+	full, next := a.checks.due(set.stamped, opts.Full)
+	if r.gone, err = a.intend(ctx, set, opts.Owner, full); err != nil {
+		return &Result{Entries: opts.Previous}, err
+	}
+	if r.gone == nil {
 		set.nextFull = next
 	}
 	if opts.Validate && r.gone == nil {
@@ -184,275 +182,15 @@ func (a *Applier) Targets(ctx context.Context, objs []*unstructured.Unstructured
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	entries, unknown, err := a.address(ctx, objs, opts.Namespace)
-	known := make([]gc.Entry, 0, len(entries))
-	for i, e := range entries {
-		if !unknown[i] {
-			known = append(known, e)
-		}
-	}
-	return gc.NewInventory(known...), err
-}
-
-// item is one object on its way through Apply.
-type item struct {
-	intent *unstructured.Unstructured // normalised
-	entry  gc.Entry                   // identity and intent digest; the rest as the server answers
-	prev   gc.Entry                   // from the previous inventory
-	listed bool                       // prev is set
-	known  bool                       // prev was applied, so that it tells what the server had
-	seen   bool                       // its metadata in the cluster was looked at
-	treat  treatment                  // by its annotations and the options
-	adopt  [][]string                 // fields that stay as they are in the cluster
-	done   bool                       // nothing to do
-	watch  *placeWatch                // of its type, if there is one
-	dryRun bool                       // write nothing
-	change Change
-
-	uncertain bool // failed, and may have been carried out all the same
-	busy      bool // failed, because the server had no time for it
-
-	needs   []*item // must be applied before
-	waiting int     // how many of needs are not done
-	feeds   []*item // those that wait for this one
-
-	wanted  []*item // those of feeds that ask for it by annotation
-	before  bool    // webhook configurations wait for it
-	awaited bool    // applied, and its health is waited for or known
-	unready error   // why it is not healthy
-
-	resolve func(context.Context) (*item, error) // for a type that was not served at first
-}
-
-func (it *item) target() kube.Target { return target(it.entry) }
-
-func target(e gc.Entry) kube.Target {
-	return kube.Target{GroupVersionResource: e.GVR(), Namespace: e.Namespace, Name: e.Name}
-}
-
-type set struct {
-	items    []*item   // in the order of the objects given
-	nextFull time.Time // when everything is to be looked at; zero if nobody knows
-	webhooks []*item   // those that come last
-	before   int       // objects that are not done and that they wait for
-	missing  *item     // one of these that failed
-
-	mu    sync.Mutex
-	notes []error
-}
-
-// note keeps what cost more than it should, for the result.
-func (s *set) note(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notes = append(s.notes, err)
-}
-
-func (o ApplyOptions) check() error {
-	if o.Owner == "" {
-		return &OptionError{Option: "ApplyOptions.Owner", Reason: "is empty; name the set that the objects belong to"}
-	}
-	if why := validation.IsValidLabelValue(o.Owner); len(why) > 0 {
-		return &OptionError{Option: "ApplyOptions.Owner", Reason: fmt.Sprintf("%q is no label value: %s", clip.Quote(o.Owner, maxQuoted), why[0])}
-	}
-	return nil
-}
-
-// prepare checks, addresses and normalises a set. It reports every fault of the
-// set at once, because fixing them one commit at a time is no pleasure.
-func (a *Applier) prepare(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (*set, error) {
-	if err := opts.check(); err != nil {
-		return nil, err
-	}
-	entries, unknown, err := a.address(ctx, objs, opts.Namespace)
+	s, err := a.address(ctx, objs, opts)
 	if err != nil {
 		return nil, err
 	}
-	byDefault, err := a.byDefault(opts)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := parseIgnoreRules(opts.Ignore)
-	if err != nil {
-		return nil, err
-	}
-	s := &set{items: make([]*item, 0, len(objs)), nextFull: stampOf(opts.Previous)}
-	items, errs := make([]*item, len(objs)), make([]error, len(objs))
-	inParallel(len(objs), func(i int) { items[i], errs[i] = a.newItem(objs[i], entries[i], byDefault, rules, opts) })
-	var faults []error
-	for i, obj := range objs {
-		it, err := items[i], errs[i]
-		if err != nil {
-			faults = append(faults, err)
-			continue
-		}
-		if unknown[i] {
-			it.known = false
-			if !it.listed { // it may have no namespace
-				k := it.entry.Key
-				k.Namespace = ""
-				it.prev, it.listed = recorded(opts.Previous, k)
-			}
-			it.resolve = func(ctx context.Context) (*item, error) {
-				kinds, err := a.mapper.forSet(ctx, []*unstructured.Unstructured{obj})
-				if err != nil {
-					return nil, err
-				}
-				e, err := entryOf(obj, kinds, opts.Namespace)
-				if err != nil {
-					return nil, err
-				}
-				return a.newItem(obj, e, byDefault, rules, opts)
-			}
-		}
-		s.items = append(s.items, it)
-	}
-	if len(faults) > 0 {
-		return nil, &InvalidSetError{Faults: faults}
-	}
-	if faults := s.link(); len(faults) > 0 {
-		return nil, &InvalidSetError{Faults: faults}
-	}
-	return s, nil
-}
-
-// inParallel calls f for the numbers below n, on all processors where that is
-// worth it.
-func inParallel(n int, f func(i int)) {
-	const atOnce = 64 // numbers that one processor takes
-	workers := min(runtime.GOMAXPROCS(0), n/atOnce+1)
-	var next atomic.Int64
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for {
-				from := int(next.Add(atOnce)) - atOnce
-				if from >= n {
-					return
-				}
-				for i := from; i < min(from+atOnce, n); i++ {
-					f(i)
-				}
-			}
-		})
-	}
-	running.Wait()
-}
-
-// address finds out what each object is called on the server. Some may not be
-// known yet: those of types that the set's own controllers may define.
-func (a *Applier) address(ctx context.Context, objs []*unstructured.Unstructured, namespace string) ([]gc.Entry, map[int]bool, error) {
-	if err := checkShape(objs); err != nil {
-		return nil, nil, err
-	}
-	kinds, err := a.mapper.forSet(ctx, objs)
-	if err != nil {
-		return nil, nil, err
-	}
-	unknown := map[int]bool{}
-	entries := make([]gc.Entry, 0, len(objs))
-	seen := make(map[gc.Key]bool, len(objs))
-	var faults []error
-	for i, obj := range objs {
-		e, err := entryOf(obj, kinds, namespace)
-		if kind := (*UnknownKindError)(nil); errors.As(err, &kind) && mayArrive(obj.GetAnnotations()) {
-			unknown[i], err = true, nil
-			e.Key.Namespace = cmp.Or(e.Key.Namespace, namespace)
-		}
-		if err == nil && seen[e.Key] {
-			err = &ObjectError{Key: e.Key, Op: "apply", Reason: "it is in the set twice; remove one of the two", terminal: true}
-		}
-		if err != nil {
-			faults = append(faults, err)
-		}
-		seen[e.Key] = true
-		entries = append(entries, e)
-	}
-	if len(faults) > 0 {
-		return nil, nil, &InvalidSetError{Faults: faults}
-	}
-	return entries, unknown, nil
-}
-
-func entryOf(obj *unstructured.Unstructured, kinds kindMap, namespace string) (gc.Entry, error) {
-	gvk := obj.GroupVersionKind()
-	key := gc.Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
-	kind, ok := kinds[gvk]
-	if !ok {
-		return gc.Entry{Key: key}, &UnknownKindError{Key: key, Version: gvk.Version}
-	}
-	switch {
-	case !kind.namespaced:
-		key.Namespace = ""
-	case key.Namespace == "" && namespace == "":
-		return gc.Entry{Key: key}, &ObjectError{Key: key, Op: "apply", Reason: "it names no namespace; set metadata.namespace or ApplyOptions.Namespace", terminal: true}
-	case key.Namespace == "":
-		key.Namespace = namespace
-	}
-	e := gc.Entry{Key: key, Version: gvk.Version, Resource: kind.resource}
-	if err := target(e).Check(); err != nil {
-		return e, &ObjectError{Key: key, Op: "apply", Reason: err.Error() + "; correct it", terminal: true}
-	}
-	return e, nil
-}
-
-func (a *Applier) newItem(obj *unstructured.Unstructured, entry gc.Entry, byDefault treatment, rules []ignoreRule, opts ApplyOptions) (*item, error) {
-	intent, err := normalize(obj, entry.Key, opts.Owner)
-	if err != nil {
-		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
-	}
-	treat, err := treatmentOf(intent, byDefault)
-	if err != nil {
-		return nil, &ObjectError{Key: entry.Key, Op: "apply", Reason: err.Error(), terminal: true}
-	}
-	intent, adopt := ignoreFields(rules, entry.Key, intent)
-	entry.Intent = intentDigest(intent.Object, a.manager, treat.conflicts, adopt)
-	it := &item{intent: intent, entry: entry, treat: treat, adopt: adopt, change: Change{Key: entry.Key}}
-	it.prev, it.listed = recorded(opts.Previous, entry.Key)
-	it.known = it.listed && it.prev.UID != ""
-	if treat.policy == Ignore {
-		it.ignore()
-	}
-	return it, nil
-}
-
-// namedOddly recognises what YAML makes of an unquoted name such as no or 1.
-func namedOddly(obj *unstructured.Unstructured) bool {
-	name, ok, _ := unstructured.NestedFieldNoCopy(obj.Object, "metadata", "name")
-	_, isString := name.(string)
-	return ok && name != nil && !isString
-}
-
-// checkShape finds objects that cannot be addressed at all.
-func checkShape(objs []*unstructured.Unstructured) error {
-	var faults []error
-	for i, obj := range objs {
-		var reason string
-		var key gc.Key
-		if obj == nil || obj.Object == nil {
-			reason = "it is empty"
-		} else {
-			gvk := obj.GroupVersionKind()
-			key = gc.Key{Group: gvk.Group, Kind: gvk.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}
-			switch {
-			case gvk.Version == "":
-				reason = "it has no apiVersion, or a malformed one"
-			case gvk.Kind == "":
-				reason = "it has no kind"
-			case key.Name == "" && obj.GetGenerateName() != "":
-				reason = "it has metadata.generateName; server-side apply needs metadata.name"
-			case key.Name == "" && namedOddly(obj):
-				reason = "its metadata.name is not a string; quote it"
-			case key.Name == "":
-				reason = "it has no metadata.name"
-			}
-		}
-		if reason != "" {
-			faults = append(faults, &ObjectError{Key: key, Op: "apply", Reason: fmt.Sprintf("object %d of the set: %s", i+1, reason), terminal: true})
+	known := make([]gc.Entry, 0, len(s.items))
+	for _, it := range s.items {
+		if it.entry.Resource != "" {
+			known = append(known, it.entry)
 		}
 	}
-	if len(faults) > 0 {
-		return &InvalidSetError{Faults: faults}
-	}
-	return nil
+	return gc.NewInventory(known...), nil
 }

@@ -37,6 +37,7 @@ const (
 // applyItem brings one object about. What we applied before, and intend
 // unchanged, was touched by somebody: then it is worth a look at what they did.
 func (a *Applier) applyItem(ctx context.Context, it *item) {
+	defer func() { it.intent = nil }()
 	err := a.bring(ctx, it)
 	if it.treat.recreate && immutable(err) {
 		err = a.recreate(ctx, it, err)
@@ -83,12 +84,12 @@ func refused(err error) bool {
 
 // send applies an object in one request.
 func (a *Applier) send(ctx context.Context, it *item) error {
-	res, err := a.deliver(ctx, it, it.intent, a.client.Apply)
+	res, err := a.deliver(ctx, it, it.want(), a.client.Apply)
 	if err == nil && a.mustMigrate(it, res.Meta) { // what they own beyond the set is still there
 		if err := a.migrate(ctx, it, res.Meta); err != nil {
 			return err
 		}
-		res, err = a.deliver(ctx, it, it.intent, a.client.Apply)
+		res, err = a.deliver(ctx, it, it.want(), a.client.Apply)
 	}
 	return a.settle(it, res, err)
 }
@@ -134,7 +135,7 @@ func (a *Applier) correctFrom(ctx context.Context, it *item, before *unstructure
 			return err
 		}
 	}
-	intent := it.intent
+	intent := it.want()
 	if len(it.adopt) > 0 {
 		intent = a.adopted(it, before)
 	}
@@ -257,7 +258,7 @@ func (it *item) patience(err error) time.Duration {
 func (a *Applier) accept(it *item, res kube.Applied) error {
 	m := res.Meta
 	it.entry.UID, it.entry.ResourceVersion, it.entry.Generation = m.UID, m.ResourceVersion, m.Generation
-	it.entry.Owned = ownedDigest(m, a.manager)
+	it.entry.Owned = owned(ownedDigest(m, a.manager), it.definition.applied())
 	it.watch.wrote(it.entry.Name, m.ResourceVersion)
 	it.change.Warnings = warningsOf(it, res.Warnings)
 	if m.DeletionTimestamp != nil {

@@ -24,7 +24,7 @@ const (
 func (a *Applier) create(ctx context.Context, it *item) error {
 	for attempt := 1; ; attempt++ {
 		// Where there is nothing, nobody's fields conflict.
-		res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+		res, err := a.patch(ctx, it, createOnly(it.want()), a.client.Apply)
 		if !apierrors.IsConflict(err) {
 			return a.settle(it, res, err)
 		}

@@ -24,8 +24,8 @@ func (e *DefinitionError) Error() string {
 // Unwrap returns the answer to the object.
 func (e *DefinitionError) Unwrap() error { return e.Err }
 
-// definition is the object of the set that defines the item's type, or nil.
-func (it *item) definition() *item {
+// definer is the object of the set that defines the item's type, or nil.
+func (it *item) definer() *item {
 	for _, need := range it.needs {
 		if need.entry.GVK().GroupKind() == crdKind {
 			return need
@@ -37,7 +37,7 @@ func (it *item) definition() *item {
 // notAccepted finds out whether there is any use in waiting for a type whose
 // definition came with the set. Who may not read it waits.
 func (a *Applier) notAccepted(ctx context.Context, it *item, cause error) error {
-	d := it.definition()
+	d := it.definer()
 	if d == nil {
 		return nil
 	}

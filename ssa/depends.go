@@ -82,14 +82,17 @@ func dependencies(text string) ([]gc.Key, error) {
 
 // depend adds the edges that the objects ask for.
 func (s *set) depend() (faults []error) {
-	byKey := make(map[gc.Key]*item, len(s.items))
+	var byKey map[gc.Key]*item // made when it is needed: most sets do without
 	for _, it := range s.items {
-		byKey[it.entry.Key] = it
-	}
-	for _, it := range s.items {
-		text, ok := it.intent.GetAnnotations()[DependsAnnotation]
+		if !has(it.object, "annotations", DependsAnnotation) {
+			continue
+		}
+		text, ok := it.want().GetAnnotations()[DependsAnnotation]
 		if !ok {
 			continue
+		}
+		if byKey == nil {
+			byKey = s.byKey()
 		}
 		keys, err := dependencies(text)
 		if err != nil {
@@ -111,6 +114,14 @@ func (s *set) depend() (faults []error) {
 	return faults
 }
 
+func (s *set) byKey() map[gc.Key]*item {
+	out := make(map[gc.Key]*item, len(s.items))
+	for _, it := range s.items {
+		out[it.entry.Key] = it
+	}
+	return out
+}
+
 // followers are the objects that wait for one of these, directly or not.
 func followers(items []*item) map[*item]bool {
 	out := map[*item]bool{}
@@ -130,9 +141,12 @@ func followers(items []*item) map[*item]bool {
 
 // cycle finds objects that wait for each other.
 func (s *set) cycle() error {
-	left := make(map[*item]int, len(s.items))
+	left := map[*item]int{}
 	var free []*item
 	for _, it := range s.items {
+		if it.waiting == 0 && len(it.feeds) == 0 {
+			continue
+		}
 		left[it] = it.waiting
 		if it.waiting == 0 {
 			free = append(free, it)
@@ -205,7 +219,7 @@ func (a *Applier) resolve(ctx context.Context, it *item) error {
 		var unknown *UnknownKindError
 		if !errors.As(err, &unknown) || time.Since(start) > definitionTimeout {
 			if err == nil {
-				it.entry, it.intent, it.treat, it.adopt = fresh.entry, fresh.intent, fresh.treat, fresh.adopt
+				it.entry, it.intent, it.treat, it.adopt = fresh.entry, nil, fresh.treat, fresh.adopt
 				it.prev, it.listed, it.known = fresh.prev, fresh.listed, fresh.known
 				it.change.Key = fresh.entry.Key
 			}

@@ -245,8 +245,8 @@ func ended(err error) bool {
 
 func remedy(it *item, err error) string {
 	switch {
-	case kube.TypeNotServed(err) && it.definition() != nil:
-		return "; the type is not served yet: look at the status of " + it.definition().entry.Key.String()
+	case kube.TypeNotServed(err) && it.definer() != nil:
+		return "; the type is not served yet: look at the status of " + it.definer().entry.Key.String()
 	case kube.TypeNotServed(err):
 		return "; the type is not served (any more): install its CustomResourceDefinition"
 	case missingNamespace(err):

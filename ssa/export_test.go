@@ -12,7 +12,7 @@ func Aged(inv gc.Inventory, by time.Duration) gc.Inventory {
 	out := slices.Clone(inv)
 	next := stampOf(inv)
 	for i := range out {
-		out[i], _ = recorded(inv, out[i].Key)
+		out[i] = *unstamped(&out[i])
 	}
 	stamp(out, next.Add(-by))
 	return out

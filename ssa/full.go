@@ -35,13 +35,13 @@ func newFullChecks(interval time.Duration) fullChecks {
 // one is. Where nobody knows, the first comes at random within the interval, so that
 // sets which are made at once are not checked at once. A time that is further away
 // than any that would be chosen now is not believed.
-func (f fullChecks) due(previous gc.Inventory, asked bool) (full bool, next time.Time) {
+func (f fullChecks) due(stamped time.Time, asked bool) (full bool, next time.Time) {
 	interval := time.Duration(f)
 	if interval < 0 {
 		return asked, time.Time{}
 	}
 	now := time.Now()
-	next = stampOf(previous)
+	next = stamped
 	known := !next.IsZero() && !next.After(now.Add(interval+interval/10))
 	switch {
 	case known && !now.Before(next), asked && (!known || next.Before(now.Add(interval/2))):
@@ -52,11 +52,15 @@ func (f fullChecks) due(previous gc.Inventory, asked bool) (full bool, next time
 	return asked, next
 }
 
-// recorded is what an inventory says of an object, without the stamp.
-func recorded(inv gc.Inventory, k gc.Key) (gc.Entry, bool) {
-	e, ok := inv.Lookup(k)
-	e.Intent, _, _ = strings.Cut(e.Intent, stampMark)
-	return e, ok
+// unstamped is an entry without the stamp.
+func unstamped(e *gc.Entry) *gc.Entry {
+	intent, _, found := strings.Cut(e.Intent, stampMark)
+	if !found {
+		return e
+	}
+	plain := *e
+	plain.Intent = intent
+	return &plain
 }
 
 // stampOf finds the stamp of an inventory. If there are several, the last counts.

@@ -193,12 +193,12 @@ func (a *Applier) applyAdopting(ctx context.Context, it *item) error {
 
 func (a *Applier) adoptOnce(ctx context.Context, it *item, exists bool) error {
 	if !it.known && !exists {
-		res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+		res, err := a.patch(ctx, it, createOnly(it.want()), a.client.Apply)
 		return a.settle(it, res, err)
 	}
 	before, err := a.client.Get(ctx, it.target())
 	if apierrors.IsNotFound(err) {
-		res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+		res, err := a.patch(ctx, it, createOnly(it.want()), a.client.Apply)
 		return a.settle(it, res, err)
 	}
 	if err != nil {
@@ -220,9 +220,9 @@ func (a *Applier) adopted(it *item, before *unstructured.Unstructured) *unstruct
 		}
 	}
 	cut := &cutTree{}
-	obj := it.intent.Object
+	obj := it.want().Object
 	for _, p := range it.adopt {
-		live, keys, found := follow(it.intent.Object, before.Object, all, p)
+		live, keys, found := follow(it.want().Object, before.Object, all, p)
 		switch {
 		case !found:
 			// Not in the set: nothing would be sent.

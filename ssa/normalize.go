@@ -25,32 +25,71 @@ var serverFields = [...]string{
 	"managedFields", "resourceVersion", "selfLink", "uid",
 }
 
+// scratch is memory for an intent that is only looked at, until the next one is
+// made in it. A nil scratch gives each its own.
+type scratch struct {
+	maps [4]map[string]any
+	hash hasher
+}
+
+// The maps of an intent that are not the object's own.
+const (
+	ofObject = iota
+	ofMetadata
+	ofLabels
+	ofAnnotations
+)
+
+// maxScratch bounds the maps that are kept: to clear a large one takes time for
+// each object after it.
+const maxScratch = 64
+
+// clone copies a map.
+func (sc *scratch) clone(which int, m map[string]any) map[string]any {
+	var out map[string]any
+	switch {
+	case sc == nil || len(m) > maxScratch:
+		out = make(map[string]any, len(m)+1)
+	case sc.maps[which] == nil:
+		out = map[string]any{}
+		sc.maps[which] = out
+	default:
+		out = sc.maps[which]
+		clear(out)
+	}
+	maps.Copy(out, m)
+	return out
+}
+
 // normalize copies an object into the form whose repeated apply writes nothing:
 // without nulls, which the server drops and applies again; without status, which
 // is not ours; and with a Secret's stringData as data, because the server records
 // ownership of the former and changes happen to the latter.
 //
-// Only what is changed is copied. The rest is shared with the object, and read.
-func normalize(obj *unstructured.Unstructured, key gc.Key, owner string) (*unstructured.Unstructured, error) {
+// Only what is changed is copied, into the scratch if there is one. The rest is
+// shared with the object, and read.
+func normalize(obj *unstructured.Unstructured, key gc.Key, owner string, sc *scratch) (*unstructured.Unstructured, error) {
 	nulls, err := inspect(obj.Object)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "."))
 	}
-	u := &unstructured.Unstructured{Object: maps.Clone(obj.Object)}
+	u := &unstructured.Unstructured{}
 	if nulls {
 		u.Object, _ = dropNulls(obj.Object).(map[string]any)
+	} else {
+		u.Object = sc.clone(ofObject, obj.Object)
 	}
 	delete(u.Object, "status")
 	md, _ := u.Object["metadata"].(map[string]any)
-	if md, err = normalizeMetadata(md, key, owner); err != nil {
+	if md, err = normalizeMetadata(md, key, owner, sc); err != nil {
 		return nil, err
 	}
 	u.Object["metadata"] = md
 	return u, normalizeKind(u, key)
 }
 
-func normalizeMetadata(md map[string]any, key gc.Key, owner string) (map[string]any, error) {
-	md = maps.Clone(md)
+func normalizeMetadata(md map[string]any, key gc.Key, owner string, sc *scratch) (map[string]any, error) {
+	md = sc.clone(ofMetadata, md)
 	for _, f := range serverFields {
 		delete(md, f)
 	}
@@ -62,34 +101,36 @@ func normalizeMetadata(md map[string]any, key gc.Key, owner string) (map[string]
 	if err != nil {
 		return nil, err
 	}
+	labels = sc.clone(ofLabels, labels)
 	labels[gc.OwnerLabel] = owner
 	md["labels"] = labels
 	annotations, err := stringMap(md, "annotations")
+	if err != nil {
+		return nil, err
+	}
 	if _, ok := annotations[lastApplied]; ok { // as in what kubectl exports: it quotes an older version
+		annotations = sc.clone(ofAnnotations, annotations)
 		delete(annotations, lastApplied)
 		md["annotations"] = annotations
 	}
 	if len(annotations) == 0 {
 		delete(md, "annotations")
 	}
-	return md, err
+	return md, nil
 }
 
-// stringMap copies labels or annotations.
+// stringMap returns labels or annotations.
 func stringMap(md map[string]any, field string) (map[string]any, error) {
-	fault := fmt.Errorf("metadata.%s must map strings to strings; quote numbers and booleans", field)
 	m, ok := md[field].(map[string]any)
-	if !ok && md[field] != nil {
-		return nil, fault
+	ok = ok || md[field] == nil
+	for _, v := range m {
+		_, text := v.(string)
+		ok = ok && text
 	}
-	out := make(map[string]any, len(m)+1)
-	for k, v := range m {
-		if _, ok := v.(string); !ok {
-			return nil, fault
-		}
-		out[k] = v
+	if !ok {
+		return nil, fmt.Errorf("metadata.%s must map strings to strings; quote numbers and booleans", field)
 	}
-	return out, nil
+	return m, nil
 }
 
 func normalizeKind(u *unstructured.Unstructured, key gc.Key) error {
@@ -196,11 +237,13 @@ func dropNulls(v any) any {
 	return v
 }
 
-// intentDigest identifies what is sent, by whom and how, and what of it is not. 128 bits are enough to tell
-// changes of one's own apart, and the inventory holds one for each object.
-func intentDigest(intent map[string]any, manager string, conflicts ConflictPolicy, adopt [][]string) string {
-	b := appendValue(make([]byte, 0, 1<<10), intent)
-	b = appendText(b, 'm', manager)
+// intentDigest identifies what is sent, by whom and how, and what of it is not. 128
+// bits are enough to tell changes of one's own apart, and the inventory holds one
+// for each object.
+func (h *hasher) intentDigest(intent map[string]any, manager string, conflicts ConflictPolicy, adopt [][]string) []byte {
+	h.text, h.names = h.text[:0], h.names[:0]
+	h.value(intent)
+	b := appendText(h.text, 'm', manager)
 	if conflicts != TakeOver {
 		b = appendText(b, 'c', string(conflicts))
 	}
@@ -211,44 +254,61 @@ func intentDigest(intent map[string]any, manager string, conflicts ConflictPolic
 		}
 	}
 	sum := sha256.Sum256(b)
-	return base64.RawStdEncoding.EncodeToString(sum[:16])
+	h.text = base64.RawStdEncoding.AppendEncode(b[:0], sum[:16])
+	return h.text
 }
 
-// appendValue writes a value of JSON types for hashing. That costs a fraction of
-// encoding it, which is then needed only for what is sent.
-func appendValue(b []byte, v any) []byte {
+// hasher writes values of JSON types in a form of their own for hashing, into
+// memory that is used again. That costs a fraction of encoding them, which is then
+// needed only for what is sent.
+type hasher struct {
+	text  []byte
+	names []string // of the fields of the maps that enclose the value
+}
+
+func (h *hasher) value(v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		b = binary.AppendUvarint(append(b, '{'), uint64(len(keys)))
-		for _, k := range keys {
-			b = appendValue(appendText(b, 'k', k), v[k])
-		}
-		return b
+		h.fields(v)
 	case []any:
-		b = binary.AppendUvarint(append(b, '['), uint64(len(v)))
+		h.text = binary.AppendUvarint(append(h.text, '['), uint64(len(v)))
 		for _, e := range v {
-			b = appendValue(b, e)
+			h.value(e)
 		}
-		return b
 	case string:
-		return appendText(b, 's', v)
+		h.text = appendText(h.text, 's', v)
+	case int64:
+		var digits [20]byte
+		h.text = appendText(h.text, 'n', strconv.AppendInt(digits[:0], v, 10))
 	case float64:
 		if whole := int64(v); float64(whole) == v { // some decoders make every number a float64
-			return appendValue(b, whole)
+			h.value(whole)
+			return
 		}
-		return appendText(b, 'f', strconv.FormatFloat(v, 'g', -1, 64))
+		h.text = appendText(h.text, 'f', strconv.FormatFloat(v, 'g', -1, 64))
+	default:
+		h.text = appendText(h.text, 'n', fmt.Sprint(v))
 	}
-	return appendText(b, 'n', fmt.Sprint(v))
+}
+
+func (h *hasher) fields(m map[string]any) {
+	outer := len(h.names)
+	for k := range m {
+		h.names = append(h.names, k)
+	}
+	slices.Sort(h.names[outer:])
+	h.text = binary.AppendUvarint(append(h.text, '{'), uint64(len(m)))
+	for i := range len(m) { // h.names may move meanwhile
+		name := h.names[outer+i]
+		h.text = appendText(h.text, 'k', name)
+		h.value(m[name])
+	}
+	h.names = h.names[:outer]
 }
 
 // appendText writes a string with its kind and length, so that no two values look
 // alike.
-func appendText(b []byte, kind byte, s string) []byte {
+func appendText[T string | []byte](b []byte, kind byte, s T) []byte {
 	b = binary.AppendUvarint(append(b, kind), uint64(len(s)))
 	return append(b, s...)
 }

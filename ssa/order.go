@@ -20,8 +20,8 @@ import (
 //     same set, and until that runs the webhook would refuse the rest;
 //   - and each object needs what it says itself, in DependsAnnotation.
 //
-// It returns what is wrong with these, and a *CycleError.
-func (s *set) link() (faults []error) {
+// It returns what is wrong with these, and a *CycleError, as an *InvalidSetError.
+func (s *set) link() error {
 	namespaces := map[string]*item{}
 	definitions := map[schema.GroupKind]*item{}
 	roles := map[[3]string]*item{}
@@ -33,8 +33,10 @@ func (s *set) link() (faults []error) {
 		case k.Group == rbacGroup && (k.Kind == "Role" || k.Kind == "ClusterRole"):
 			roles[[3]string{k.Kind, k.Namespace, k.Name}] = it
 		}
-		for gvk := range definedBy(it.intent) {
-			definitions[gvk.GroupKind()] = it
+		if it.entry.GVK().GroupKind() == crdKind {
+			for gvk := range definedBy(it.want()) {
+				definitions[gvk.GroupKind()] = it
+			}
 		}
 	}
 	for _, it := range s.items {
@@ -48,12 +50,15 @@ func (s *set) link() (faults []error) {
 			it.need(roles[[3]string{kind, ns, name}])
 		}
 	}
-	faults = s.depend()
+	faults := s.depend()
 	if err := s.cycle(); err != nil {
-		return append(faults, err)
+		faults = append(faults, err)
+	}
+	if len(faults) > 0 {
+		return &InvalidSetError{Faults: faults}
 	}
 	s.holdWebhooks()
-	return faults
+	return nil
 }
 
 // holdWebhooks lets the webhook configurations wait for all that does not ask for
@@ -108,7 +113,7 @@ func roleOf(it *item) (kind, name string, ok bool) {
 	if it.entry.Group != rbacGroup || !strings.HasSuffix(it.entry.Kind, "Binding") {
 		return "", "", false
 	}
-	ref, _ := it.intent.Object["roleRef"].(map[string]any)
+	ref, _ := it.want().Object["roleRef"].(map[string]any)
 	kind, _ = ref["kind"].(string)
 	name, _ = ref["name"].(string)
 	return kind, name, true
@@ -247,7 +252,7 @@ func (r *runner) finish(it *item) {
 	}
 	r.watchLoad(it)
 	if r.report != nil {
-		r.report(it.change)
+		r.report(*it.change)
 	}
 	for _, ready := range [][]*item{it.feeds, r.set.doneBefore(it)} {
 		for _, next := range ready {

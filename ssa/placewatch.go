@@ -37,6 +37,7 @@ type sight struct {
 	meta       [16]byte // the metadata that we own; likewise
 	policy     [len(policyKeys)]string
 	managers   string // of managedFields, as writers has them
+	remarkable bool   // as Applier.remarkable has it
 }
 
 // policyKeys are the annotations with which an object in the cluster says how it is to
@@ -90,6 +91,7 @@ func (w *placeWatch) writers(m *metav1.PartialObjectMetadata) string {
 func (w *placeWatch) sightOf(m *metav1.PartialObjectMetadata) sight {
 	s := sightOf(m, w.set.manager)
 	s.managers = w.writers(m)
+	s.remarkable = s.policy != [len(policyKeys)]string{} || slices.ContainsFunc(m.ManagedFields, w.set.predecessor)
 	return s
 }
 
@@ -177,7 +179,13 @@ func isRefusal(err error) bool {
 	return errors.Is(err, errTooMany) || apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsNotFound(err)
 }
 
-func (w *placeWatch) selector() string { return labels.Set{gc.OwnerLabel: w.key.owner}.String() }
+// selector is that of a set's objects. Those of nobody are all, such as definitions.
+func (w *placeWatch) selector() string {
+	if w.key.owner == "" {
+		return ""
+	}
+	return labels.Set{gc.OwnerLabel: w.key.owner}.String()
+}
 
 // list replaces what is known by what the server has.
 func (w *placeWatch) list(ctx context.Context) (version string, err error) {
@@ -311,7 +319,7 @@ func (w *placeWatch) reported(names func(func(string) bool)) {
 // changed reports an outside change. While an Apply is on its way it may be the
 // Apply's own, and its end tells.
 func (w *placeWatch) changed(name string, before, now sight) {
-	if w.set.opts.OnChange == nil || before.looksLike(now) {
+	if w.set.opts.OnChange == nil || w.key.owner == "" || before.looksLike(now) {
 		return
 	}
 	if w.applying > 0 {
@@ -337,14 +345,19 @@ func (w *placeWatch) begin() {
 	w.applying++
 }
 
-func (w *placeWatch) end(written map[string]string) {
+// What the Apply wrote is asked for if need be.
+func (w *placeWatch) end(written func() map[string]string) {
 	w.mu.Lock()
 	defer w.unlock()
 	if w.applying--; w.applying > 0 {
 		return
 	}
+	if len(w.dirty) == 0 {
+		return
+	}
+	versions := written()
 	for name, s := range w.dirty {
-		if s.version != written[name] || s.version == "" {
+		if s.version != versions[name] || s.version == "" {
 			w.outbox = append(w.outbox, name)
 		}
 	}
@@ -404,16 +417,27 @@ func (w *placeWatch) refusal() error {
 	return w.refused
 }
 
-// mark decides upon the items that exist, if the watch can be believed.
-func (w *placeWatch) mark(items map[string]*item, decide decision) bool {
+// believed reports whether what is known can be the truth. The caller has the lock.
+func (w *placeWatch) believed() bool {
+	return w.standing && time.Since(w.heard) <= w.set.opts.MaxSilence
+}
+
+// find tells the items what is known of them, if the watch can be believed.
+func (w *placeWatch) find(items []*item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.standing || time.Since(w.heard) > w.set.opts.MaxSilence {
+	if !w.believed() {
 		return false
 	}
-	for name, it := range items {
-		if s, ok := w.objects[name]; ok {
-			decide(it, s.outline(name), func() bool { return s.unchanged(it) })
+	for _, it := range items {
+		s, ok := w.objects[it.entry.Name]
+		switch {
+		case !ok:
+		case s.uid == it.prev.UID && s.version == it.prev.ResourceVersion && s.version != "" && !s.deleting && !s.remarkable:
+			it.asLeft = true
+		default:
+			kept := s
+			it.found = &finding{meta: s.outline(it.entry.Name), sight: &kept}
 		}
 	}
 	return true
@@ -424,9 +448,11 @@ func (s sight) unchanged(it *item) bool {
 	if same, sure := it.atFirstSight(s.uid, s.version, s.generation, s.deleting); sure {
 		return same
 	}
-	u := it.intent
-	return s.owned == it.prev.Owned && s.owned != "" &&
-		s.meta == metadataDigest(u.GetLabels(), u.GetAnnotations(), u.GetFinalizers(), u.GetOwnerReferences())
+	if before, _ := ownedOf(it.prev.Owned); before == "" || s.owned != before {
+		return false
+	}
+	u := it.want()
+	return s.meta == metadataDigest(u.GetLabels(), u.GetAnnotations(), u.GetFinalizers(), u.GetOwnerReferences())
 }
 
 // sightOf keeps little of an object. Kinds without a generation need no digests:

@@ -96,7 +96,11 @@ func (a *Applier) Plan(ctx context.Context, objs []*unstructured.Unstructured, o
 	if err != nil {
 		return &Plan{}, err
 	}
-	if err := a.markUnchanged(ctx, set, opts.Owner, opts.Full); err != nil {
+	gone, err := a.intend(ctx, set, opts.Owner, opts.Full)
+	if err == nil {
+		err = gone
+	}
+	if err != nil {
 		return &Plan{}, err
 	}
 	p := &Plan{Changes: make([]PlanChange, len(set.items))}
@@ -207,7 +211,7 @@ func (a *Applier) outcome(ctx context.Context, it *item) (before, after *unstruc
 	case it.done:
 		return nil, nil, nil
 	case it.entry.Resource == "": // its type is still to come
-		return nil, it.intent, nil
+		return nil, it.want(), nil
 	}
 	before, err = a.client.Get(ctx, it.target())
 	switch {
@@ -222,7 +226,7 @@ func (a *Applier) outcome(ctx context.Context, it *item) (before, after *unstruc
 		it.change.Action = Unchanged
 		return nil, nil, nil
 	}
-	intent := it.intent
+	intent := it.want()
 	if before != nil && len(it.adopt) > 0 {
 		intent = a.adopted(it, before)
 	}
@@ -235,13 +239,13 @@ func (a *Applier) outcome(ctx context.Context, it *item) (before, after *unstruc
 		it.change.Warnings = warningsOf(it, res.Warnings)
 		return before, res.Object, nil
 	case before == nil && it.comesWithTheSet(err):
-		return nil, it.intent, nil
+		return nil, it.want(), nil
 	case before != nil && it.treat.recreate && immutable(err):
 		if _, err := a.remove(ctx, it, before, err); err != nil {
 			return nil, nil, err
 		}
 		it.change.Replaced = true
-		return before, it.intent, nil
+		return before, it.want(), nil
 	}
 	return nil, nil, err
 }

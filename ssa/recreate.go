@@ -62,7 +62,7 @@ func saysImmutable(c metav1.StatusCause) bool {
 // the policy: too much would go with it, or it is somebody else's.
 func (it *item) mayRecreate(live metav1.Object) error {
 	k := it.entry.Key
-	owner, ours := live.GetLabels()[gc.OwnerLabel], it.intent.GetLabels()[gc.OwnerLabel]
+	owner, ours := live.GetLabels()[gc.OwnerLabel], it.want().GetLabels()[gc.OwnerLabel]
 	switch {
 	case k.Group == "" && k.Kind == "Namespace", it.entry.GVK().GroupKind() == crdKind:
 		return errors.New("it is not recreated, because all that it holds would be deleted with it")
@@ -97,7 +97,7 @@ func (a *Applier) recreate(ctx context.Context, it *item, cause error) error {
 			return err
 		}
 	}
-	res, err := a.patch(ctx, it, createOnly(it.intent), a.client.Apply)
+	res, err := a.patch(ctx, it, createOnly(it.want()), a.client.Apply)
 	if err != nil {
 		return fmt.Errorf("it was deleted to be made again, and that failed: %w", err)
 	}

@@ -81,8 +81,9 @@ type Result struct {
 	// Changes has one element for each object, in the order they were given.
 	Changes []Change
 	// Entries is the inventory of the set's objects: what was applied, and what was
-	// in the inventory before or may exist although its apply failed. It also knows
-	// when everything is to be looked at: see Options.FullInterval.
+	// in the inventory before or may exist although its apply failed. Where that is
+	// what it was before, it is ApplyOptions.Previous itself. It also knows when
+	// everything is to be looked at: see Options.FullInterval.
 	Entries gc.Inventory
 	// Notes tell what went well, and cost more than it should for want of a right:
 	// *FallbackError, one for each type and namespace.
@@ -103,26 +104,29 @@ func (r *Result) Count(actions ...Action) int {
 }
 
 func (s *set) result() (*Result, error) {
-	r := &Result{Changes: make([]Change, 0, len(s.items)), Notes: s.notes}
+	r := &Result{Changes: s.changes, Notes: s.notes}
+	if s.untouched() {
+		r.Entries = s.previous
+		return r, nil
+	}
 	entries := make([]gc.Entry, 0, len(s.items))
 	var failed []Change
 	for _, it := range s.items {
-		r.Changes = append(r.Changes, it.change)
 		switch it.change.Action {
 		case Failed:
-			failed = append(failed, it.change)
+			failed = append(failed, *it.change)
 			switch {
 			case it.entry.Resource != "":
 				entries = append(entries, it.afterFailure())
 			case it.listed: // its type never came
-				entries = append(entries, it.prev)
+				entries = append(entries, *it.prev)
 			}
 		case Ignored, Skipped:
 			if it.change.Action == Skipped {
-				failed = append(failed, it.change)
+				failed = append(failed, *it.change)
 			}
 			if it.listed {
-				entries = append(entries, it.prev)
+				entries = append(entries, *it.prev)
 			}
 		default:
 			entries = append(entries, it.entry)
@@ -136,12 +140,23 @@ func (s *set) result() (*Result, error) {
 	return r, nil
 }
 
+// untouched reports that the inventory is what it was.
+func (s *set) untouched() bool {
+	for _, it := range s.items {
+		same := it.change.Action == Ignored || it.change.Action == Unchanged && it.entry == *it.prev
+		if !same || !it.listed {
+			return false
+		}
+	}
+	return len(s.items) == len(s.previous) && s.nextFull.Equal(s.stamped)
+}
+
 // afterFailure keeps an object on record whose apply failed: it may have been
 // carried out all the same, when only the answer was lost. Without an intent and
 // a version it is not taken for unchanged the next time. Without a UID, that of
 // an object which the lost apply may have made anew is not taken for a stranger's.
 func (it *item) afterFailure() gc.Entry {
-	e := it.prev
+	e := *it.prev
 	if !it.known || it.entry.UID != "" {
 		e = it.entry
 	}

@@ -3,6 +3,7 @@ package ssa_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,6 +29,7 @@ type fixture struct {
 	others  dynamic.Interface
 	ns      string
 	cfg     *rest.Config
+	putOff  *atomic.Int64 // requests to send again; nil if they count
 }
 
 func setup(t *testing.T) *fixture {
@@ -66,9 +68,17 @@ func (f *fixture) again(t *testing.T, objs []*unstructured.Unstructured, prev *s
 	t.Helper()
 	opts := f.options()
 	opts.Previous = prev.Entries
-	before := f.meter.Count()
+	before := f.requests()
 	res := f.apply(t, objs, opts)
-	return res, f.meter.Count().Sub(before).Requests
+	return res, f.requests() - before
+}
+
+func (f *fixture) requests() int64 {
+	n := f.meter.Count().Requests
+	if f.putOff != nil {
+		n -= f.putOff.Load()
+	}
+	return n
 }
 
 // patch is somebody else's change.

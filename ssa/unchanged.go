@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,108 +25,182 @@ type place struct {
 	namespace string
 }
 
-// markUnchanged finds, from metadata alone, the objects that need nothing: one
-// list request for each type and namespace, whatever the number of objects. In a
-// full check it finds only those that are to be left alone whatever they are.
-// Objects that are not on record are looked for where that costs nothing more.
-func (a *Applier) markUnchanged(ctx context.Context, s *set, owner string, full bool) error {
-	places := map[place]map[string]*item{}
-	for _, it := range s.items {
-		if it.entry.Resource == "" || it.done || it.same() && full && it.treat.policy != IfNotPresent {
-			continue // not served yet, ignored, or looked at in any case
-		}
-		p := place{it.entry.GVR(), it.entry.Namespace}
-		if places[p] == nil {
-			places[p] = map[string]*item{}
-		}
-		places[p][it.entry.Name] = it
-	}
-	decide := a.decide(full)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(a.concurrency)
-	for p, items := range places {
-		g.Go(func() error {
-			if s.watched(ctx, items, decide) {
-				return nil
-			}
-			return a.look(ctx, s, p, items, owner, func(m *metav1.PartialObjectMetadata) {
-				if it := items[m.Name]; it != nil {
-					decide(it, m, func() bool { return unchanged(it, m, a.manager) })
-				}
-			})
-		})
-	}
-	return g.Wait()
+// finding is what was found of an object in the cluster. The metadata are in full,
+// or what a watch keeps of them: see sight.outline.
+type finding struct {
+	meta  *metav1.PartialObjectMetadata
+	sight *sight // from a watch
 }
 
-// decide judges an object by its metadata in the cluster: left alone because of
-// an annotation there, there already, or unchanged.
-func (a *Applier) decide(full bool) decision {
-	return func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool) {
-		it.seen = true
-		switch {
-		case handsOff(m):
-			it.ignore()
-		case !it.known:
-		case it.treat.policy == IfNotPresent && m.DeletionTimestamp == nil,
-			!full && it.same() && !a.mustMigrate(it, m) && unchanged():
-			it.leave()
+func (f *finding) unchanged(it *item, manager string) bool {
+	if f.sight != nil {
+		return f.sight.unchanged(it)
+	}
+	return unchanged(it, f.meta, manager)
+}
+
+// look begins to find the objects of a set in the cluster, from metadata alone:
+// one list request for each type and namespace, whatever the number of objects, or
+// none where there is a watch. The function that it returns waits for the end.
+// Until then, nothing but found and asLeft of the items may be written that look
+// reads.
+func (a *Applier) look(ctx context.Context, s *set, owner string, wanted func(*item) bool) (wait func() error) {
+	places := map[place][]*item{}
+	for _, it := range s.items {
+		if wanted(it) {
+			p := place{it.entry.GVR(), it.entry.Namespace}
+			places[p] = append(places[p], it)
 		}
 	}
+	done := make(chan error, 1)
+	go func() {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(a.concurrency)
+		for p, items := range places {
+			g.Go(func() error {
+				if s.watched(ctx, items) {
+					return nil
+				}
+				return a.lookAt(ctx, s, p, items, owner)
+			})
+		}
+		done <- g.Wait()
+	}()
+	return func() error { return <-done }
+}
+
+// decide judges an object by what was found of it: left alone because of an
+// annotation there, there already, or unchanged. In a full check nothing is taken
+// for unchanged.
+func (a *Applier) decide(it *item, full bool) {
+	once := it.treat.policy == IfNotPresent
+	it.seen = it.asLeft || it.found != nil
+	switch f := it.found; {
+	case it.done:
+	case it.asLeft:
+		if once || !full && it.same() && !it.redefinedOutside() {
+			it.leave()
+		}
+	case f == nil:
+	case handsOff(f.meta):
+		it.ignore()
+	case !it.known:
+	case once && f.meta.DeletionTimestamp == nil,
+		!full && it.same() && !it.redefinedOutside() && !a.mustMigrate(it, f.meta) && f.unchanged(it, a.manager):
+		it.leave()
+	}
+	it.found = nil // it is large
 }
 
 // leave takes an object for unchanged.
 func (it *item) leave() {
-	it.done = true
-	it.entry = it.prev
+	it.done, it.intent = true, nil
+	it.entry = *it.prev
 	it.change.Action = Unchanged
 }
 
 // same reports that the object was applied before as it is intended now.
 func (it *item) same() bool { return it.known && it.prev.Intent == it.entry.Intent }
 
-// look calls each for the metadata of the objects of one place, in the cheapest
-// way that the identity is allowed.
-func (a *Applier) look(ctx context.Context, s *set, p place, items map[string]*item, owner string, each func(*metav1.PartialObjectMetadata)) error {
-	known := onRecord(items)
-	if unknown := len(items) - len(known); len(known) < 2 && unknown < worthAList {
-		return a.lookOneByOne(ctx, known, each)
+// lookAt finds the objects of one place, in the cheapest way that the identity is
+// allowed.
+func (a *Applier) lookAt(ctx context.Context, s *set, p place, items []*item, owner string) error {
+	known, others := apart(items)
+	if len(known) < 2 && len(others) < worthAList {
+		return a.lookOneByOne(ctx, p, known)
 	}
 	selector := labels.Set{gc.OwnerLabel: owner}.String()
-	err := a.client.ListMetadata(ctx, p.gvr, p.namespace, selector, each)
+	key, at := gc.Key{Group: p.gvr.Group, Kind: items[0].entry.Kind, Namespace: p.namespace}, -1
+	_, err := a.client.Scan(ctx, p.gvr, p.namespace, selector, func(l *kube.Listed) error {
+		key.Name = "" // it is there already, as a rule: lists are in the order of the inventory
+		if at+1 < len(s.previous) && s.previous[at+1].Name == string(l.Name) {
+			key.Name = s.previous[at+1].Name
+		} else {
+			key.Name = string(l.Name)
+		}
+		if at = find(s.previous, key, at+1); at >= 0 && s.byEntry[at] != nil {
+			return a.glance(s.byEntry[at], l)
+		}
+		if it := others[string(l.Name)]; it != nil {
+			return a.glance(it, l)
+		}
+		return nil
+	})
 	if apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) {
 		if len(known) > 0 {
 			s.note(&FallbackError{Resource: p.gvr, Namespace: p.namespace, Verb: "list", Err: err})
 		}
-		return a.lookOneByOne(ctx, known, each)
+		return a.lookOneByOne(ctx, p, known)
 	}
 	return a.lookFailed(err)
 }
 
-// onRecord are the items that were applied before.
-func onRecord(items map[string]*item) []*item {
-	var out []*item
+// apart tells the items that were applied before from the others, by name.
+func apart(items []*item) (known []*item, others map[string]*item) {
 	for _, it := range items {
-		if it.known {
-			out = append(out, it)
+		switch {
+		case it.known:
+			known = append(known, it)
+		case others == nil:
+			others = map[string]*item{it.entry.Name: it}
+		default:
+			others[it.entry.Name] = it
 		}
 	}
-	return out
+	return known, others
 }
 
-func (a *Applier) lookOneByOne(ctx context.Context, items []*item, each func(*metav1.PartialObjectMetadata)) error {
-	var mu sync.Mutex
+// glance keeps of an object in a list what is not as it was left.
+func (a *Applier) glance(it *item, l *kube.Listed) error {
+	prev := it.prev
+	if string(l.UID) == string(prev.UID) && string(l.ResourceVersion) == prev.ResourceVersion && prev.ResourceVersion != "" &&
+		!l.Deleting && !a.remarkable(l) {
+		it.asLeft = true
+		return nil
+	}
+	m, err := l.Metadata()
+	if err == nil {
+		it.found = &finding{meta: m}
+	}
+	return err
+}
+
+// remarkable tells objects that may be treated differently although nobody changed
+// them: by an annotation in the cluster, or because of who has written.
+func (a *Applier) remarkable(l *kube.Listed) bool {
+	if asks(l.Annotations, policyKeys[:]) || asks(l.Labels, policyKeys[1:]) { // ours is no label
+		return true
+	}
+	for _, w := range l.Writers {
+		if string(w.Manager) != a.manager && a.predecessor(metav1.ManagedFieldsEntry{Manager: string(w.Manager),
+			Operation: metav1.ManagedFieldsOperationType(w.Operation), Subresource: string(w.Subresource)}) {
+			return true
+		}
+	}
+	return false
+}
+
+func asks(of []kube.Pair, keys []string) bool {
+	for _, p := range of {
+		for _, key := range keys {
+			if string(p.Key) == key {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *Applier) lookOneByOne(ctx context.Context, p place, items []*item) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.concurrency)
 	for _, it := range items {
 		g.Go(func() error {
-			m, err := a.client.GetMetadata(ctx, it.target())
+			m, err := a.client.GetMetadata(ctx, kube.Target{GroupVersionResource: p.gvr, Namespace: p.namespace, Name: it.entry.Name})
 			if err != nil {
 				return a.lookFailed(err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			each(m)
+			it.found = &finding{meta: m}
 			return nil
 		})
 	}
@@ -157,9 +230,12 @@ func unchanged(it *item, m *metav1.PartialObjectMetadata, manager string) bool {
 	if same, sure := it.atFirstSight(m.UID, m.ResourceVersion, m.Generation, m.DeletionTimestamp != nil); sure {
 		return same
 	}
-	return ownedDigest(m, manager) == it.prev.Owned && it.prev.Owned != "" &&
-		holds(m.Labels, it.intent.GetLabels()) && holds(m.Annotations, it.intent.GetAnnotations()) &&
-		inOrder(m.Finalizers, it.intent.GetFinalizers()) && inOrder(names(m.OwnerReferences), names(it.intent.GetOwnerReferences()))
+	if before, _ := ownedOf(it.prev.Owned); before == "" || ownedDigest(m, manager) != before {
+		return false
+	}
+	u := it.want()
+	return holds(m.Labels, u.GetLabels()) && holds(m.Annotations, u.GetAnnotations()) &&
+		inOrder(m.Finalizers, u.GetFinalizers()) && inOrder(names(m.OwnerReferences), names(u.GetOwnerReferences()))
 }
 
 // atFirstSight is the part of the decision that needs four values alone. Where it
@@ -170,7 +246,7 @@ func (it *item) atFirstSight(uid types.UID, version string, generation int64, de
 		return false, true
 	case version == it.prev.ResourceVersion && version != "":
 		return true, true
-	case !movingGeneration(it.entry.Key, it.prev) || generation != it.prev.Generation:
+	case !movingGeneration(it.entry.Key, *it.prev) || generation != it.prev.Generation:
 		return false, true
 	}
 	return false, false

@@ -80,7 +80,7 @@ func (a *Applier) stopped(err error) error {
 func (a *Applier) tryOut(ctx context.Context, it *item) error {
 	trial := *it
 	trial.dryRun = true
-	intent := it.intent
+	intent := it.want()
 	once := it.treat.policy == IfNotPresent || len(it.adopt) > 0
 	if once {
 		intent = createOnly(intent)
@@ -89,7 +89,7 @@ func (a *Applier) tryOut(ctx context.Context, it *item) error {
 	switch {
 	case err == nil, once && apierrors.IsConflict(err):
 		return nil // if it exists, it is not sent like this
-	case it.comesWithTheSet(err), isSchemaError(err) && it.definition() != nil:
+	case it.comesWithTheSet(err), isSchemaError(err) && it.definer() != nil:
 		return nil
 	}
 	if again := it.treat.recreate && immutable(err); again || !it.seen {

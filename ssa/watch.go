@@ -62,7 +62,7 @@ func (a *Applier) Watch(ctx context.Context, opts WatchOptions) (stop func(), er
 		opts.MaxSilence = DefaultMaxSilence
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ws := &watches{client: a.client, manager: a.manager, opts: opts, ctx: ctx, places: map[watchKey]*placeWatch{}}
+	ws := &watches{client: a.client, manager: a.manager, predecessor: a.predecessor, opts: opts, ctx: ctx, places: map[watchKey]*placeWatch{}}
 	if !a.watching.CompareAndSwap(nil, ws) {
 		cancel()
 		return nil, errors.New("watch: this Applier is watching already; stop that first")
@@ -80,7 +80,7 @@ func (a *Applier) Watch(ctx context.Context, opts WatchOptions) (stop func(), er
 type FallbackError struct {
 	Resource  schema.GroupVersionResource
 	Namespace string // empty for cluster-scoped types
-	Verb      string // "list" or "watch"
+	Verb      string // "list" or "watch"; "get" of definitions
 	Err       error
 }
 
@@ -90,8 +90,11 @@ func (e *FallbackError) Error() string {
 		where += " in " + e.Namespace
 	}
 	cost := "each object costs a request of its own"
-	if e.Verb == "watch" {
+	switch e.Verb {
+	case "watch":
 		cost = "each apply lists them"
+	case "get":
+		cost = "what a changed definition does to its objects is not seen until all are asked for"
 	}
 	remedy := "grant the right to save that"
 	if errors.Is(e.Err, errTooMany) {
@@ -109,9 +112,11 @@ var errTooMany = errors.New("too many watches or objects")
 type watches struct {
 	client  *kube.Client
 	manager string
-	opts    WatchOptions
-	ctx     context.Context //nolint:containedctx // the life of the watches, which outlast the call that needs them first
-	running sync.WaitGroup
+	// predecessor is the applier's.
+	predecessor func(metav1.ManagedFieldsEntry) bool
+	opts        WatchOptions
+	ctx         context.Context //nolint:containedctx // the life of the watches, which outlast the call that needs them first
+	running     sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -168,64 +173,61 @@ func (a *Applier) observe(s *set, owner string) (done func()) {
 	if ws == nil {
 		return func() {}
 	}
-	byPlace := map[place][]*item{}
+	type group struct {
+		kind  string
+		known bool // else nothing is looked up, and the type may not even exist
+		watch *placeWatch
+	}
+	groups := map[place]*group{}
 	for _, it := range s.items {
 		p := place{it.entry.GVR(), it.entry.Namespace}
-		byPlace[p] = append(byPlace[p], it)
+		if groups[p] == nil {
+			groups[p] = &group{kind: it.entry.Kind}
+		}
+		groups[p].known = groups[p].known || it.known
 	}
 	var using []*placeWatch
-	for p, items := range byPlace {
-		known := false // else nothing is looked up, and the type may not even exist
-		for _, it := range items {
-			known = known || it.known
-		}
-		w, err := ws.of(watchKey{p, owner}, items[0].entry.Kind, known)
-		if err != nil {
+	for p, g := range groups {
+		var err error
+		if g.watch, err = ws.of(watchKey{p, owner}, g.kind, g.known); err != nil {
 			s.note(&FallbackError{Resource: p.gvr, Namespace: p.namespace, Verb: "watch", Err: err})
 		}
-		if w == nil {
-			continue
-		}
-		w.begin()
-		using = append(using, w)
-		for _, it := range items {
-			it.watch = w
+		if g.watch != nil {
+			g.watch.begin()
+			using = append(using, g.watch)
 		}
 	}
+	for _, it := range s.items {
+		it.watch = groups[place{it.entry.GVR(), it.entry.Namespace}].watch
+	}
 	return func() {
-		written := map[*placeWatch]map[string]string{}
-		for _, it := range s.items {
-			if it.watch == nil {
-				continue
-			}
-			if written[it.watch] == nil {
-				written[it.watch] = map[string]string{}
-			}
-			written[it.watch][it.entry.Name] = it.entry.ResourceVersion
-		}
 		for _, w := range using {
-			w.end(written[w])
+			w.end(func() map[string]string { return s.written(w) })
 		}
 	}
 }
 
-// decision is what is done with an item whose object exists. The metadata are in
-// full, or what a watch keeps of them: see sight.outline.
-type decision func(it *item, m *metav1.PartialObjectMetadata, unchanged func() bool)
-
-// watched decides upon the items of one place from what the watch knows, and
-// reports whether that could be believed.
-func (s *set) watched(ctx context.Context, items map[string]*item, decide decision) bool {
-	for _, it := range items {
-		w := it.watch
-		if w == nil || !w.ready(ctx) {
-			return false
+// written are the versions of the objects that a watch is about, by name.
+func (s *set) written(w *placeWatch) map[string]string {
+	out := map[string]string{}
+	for _, it := range s.items {
+		if it.watch == w {
+			out[it.entry.Name] = it.entry.ResourceVersion
 		}
-		if refused := w.refusal(); refused != nil {
-			s.note(refused)
-			return false
-		}
-		return w.mark(items, decide)
 	}
-	return false
+	return out
+}
+
+// watched finds the objects of one place by what the watch knows, and reports
+// whether that could be believed.
+func (s *set) watched(ctx context.Context, items []*item) bool {
+	w := items[0].watch
+	if w == nil || !w.ready(ctx) {
+		return false
+	}
+	if refused := w.refusal(); refused != nil {
+		s.note(refused)
+		return false
+	}
+	return w.find(items)
 }

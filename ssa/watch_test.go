@@ -221,7 +221,7 @@ func TestOneChangeAmongManyCostsTwoRequests(t *testing.T) {
 	prev := f.apply(t, objs, f.options())
 	changes := f.watching(t, ssa.WatchOptions{})
 	prev, requests := f.again(t, objs, prev)
-	require.EqualValues(t, 3+1, requests, "a list in pages and a watch")
+	require.EqualValues(t, 1+1, requests, "a list and a watch")
 	f.patch(t, configMaps, "cm-00777", "x", types.MergePatchType, `{"data":{"setting-00":"other"}}`)
 	await(t, changes, "test ConfigMap/cm-00777")
 	prev, requests = f.again(t, objs, prev)
@@ -505,4 +505,40 @@ func BenchmarkApplyUnchangedWatched(b *testing.B) {
 	}
 	b.ReportMetric(float64(m.Count().Sub(start).Requests)/float64(b.N), "requests/op")
 	b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/float64(len(objs)), "watch-B/object")
+}
+
+// An object that nobody touched is judged all the same where its annotations or its
+// writers call for it.
+func TestWhatWasLeftIsJudgedAnew(t *testing.T) {
+	for name, watch := range map[string]bool{"list": false, "watch": true} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			for name, text := range map[string]string{
+				"handsoff": "metadata: {name: cm-00000, annotations: {kustomize.toolkit.fluxcd.io/ssa: Ignore}}",
+				"former":   "metadata: {name: cm-00001}\ndata: {theirs: x}",
+			} {
+				u := objects(t, "apiVersion: v1\nkind: ConfigMap\n"+text)[0]
+				_, err := f.others.Resource(configMaps).Namespace(f.ns).Create(t.Context(), u, metav1.CreateOptions{FieldManager: name})
+				require.NoError(t, err)
+			}
+			objs := configMapsOf(4)
+			prev := f.apply(t, objs, f.options())
+			cfg := rest.CopyConfig(f.cfg)
+			cfg.Wrap(f.meter.Wrap)
+			a, err := ssa.New(cfg, ssa.Options{Manager: "kit", Migrate: []string{"former"}})
+			require.NoError(t, err)
+			f.applier = a
+			if watch {
+				f.watching(t, ssa.WatchOptions{})
+				other := f.options()
+				other.Previous = prev.Entries[2:]
+				f.apply(t, objs[2:], other) // the watch stands from then on
+			}
+			res, _ := f.again(t, objs, prev)
+			require.Equal(t, []ssa.Action{ssa.Ignored, ssa.Configured, ssa.Unchanged, ssa.Unchanged},
+				[]ssa.Action{res.Changes[0].Action, res.Changes[1].Action, res.Changes[2].Action, res.Changes[3].Action})
+			data, _, _ := unstructured.NestedMap(f.get(t, configMaps, "cm-00001").Object, "data")
+			require.NotContains(t, data, "theirs")
+		})
+	}
 }

@@ -28,9 +28,6 @@ import (
 // to come back. client-go's default of 10 makes a set wait for minutes.
 const maxRetries = 3
 
-// pageSize is the number of objects that one list request asks for.
-const pageSize = 500
-
 const acceptMetadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1," +
 	"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -252,34 +249,6 @@ func (c *Client) Get(ctx context.Context, t Target) (*unstructured.Unstructured,
 		return nil, err
 	}
 	return c.Dynamic.Resource(t.GroupVersionResource).Namespace(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
-}
-
-// ListMetadata calls each for the metadata of every object of one type in one
-// namespace (all namespaces if empty) that the label selector selects, page by page.
-func (c *Client) ListMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
-	each func(*metav1.PartialObjectMetadata)) error {
-	_, err := c.SnapshotMetadata(ctx, gvr, namespace, selector, each)
-	return err
-}
-
-// SnapshotMetadata is ListMetadata, and returns the version of the list: a watch
-// from there on misses nothing.
-func (c *Client) SnapshotMetadata(ctx context.Context, gvr schema.GroupVersionResource, namespace, selector string,
-	each func(*metav1.PartialObjectMetadata)) (version string, err error) {
-	opts := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
-	for {
-		page, err := c.Metadata.Resource(gvr).Namespace(namespace).List(ctx, opts)
-		if err != nil {
-			return "", err
-		}
-		for i := range page.Items {
-			each(&page.Items[i])
-		}
-		if page.Continue == "" {
-			return page.ResourceVersion, nil
-		}
-		opts.Continue = page.Continue
-	}
 }
 
 // Delete deletes one object if it still is the version that was looked at. done
