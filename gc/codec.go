@@ -19,6 +19,7 @@ import (
 //	for each word column: its distinct words, then one index for each entry
 //	for each text column: one form and length for each entry, then the bytes
 //	the generations
+//	the sizes of the sets that were left, unless all are 0
 //
 // All numbers are varints. A field of Entry that is in no column would be lost:
 // a test fills in every field.
@@ -83,6 +84,12 @@ func columns(inv Inventory) []byte {
 	}
 	for _, e := range inv {
 		raw = binary.AppendVarint(raw, e.Generation)
+	}
+	if !inv.anyLeft() {
+		return raw
+	}
+	for _, e := range inv {
+		raw = binary.AppendVarint(raw, e.LeftOf)
 	}
 	return raw
 }
@@ -199,6 +206,12 @@ func entriesOf(raw []byte) (Inventory, error) {
 	}
 	for i := range inv {
 		inv[i].Generation = r.signed()
+	}
+	for i := range inv {
+		if i == 0 && len(r.rest) == 0 {
+			break
+		}
+		inv[i].LeftOf = r.signed()
 	}
 	if r.err == nil && len(r.rest) > 0 {
 		return nil, fmt.Errorf("%d bytes are left over", len(r.rest))

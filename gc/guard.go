@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -134,11 +135,7 @@ func (g Guard) reasons(doomed []*candidate, opts PruneOptions) (reasons []string
 	if set.Before > 0 && set.After == 0 && !g.Emptying {
 		reasons = append(reasons, fmt.Sprintf("nothing would be left of set %q", opts.Owner))
 	}
-	if n > g.objects() && (set.Before <= 0 || float64(n) > g.share()*float64(set.Before)) {
-		of := ""
-		if set.Before > 0 {
-			of = fmt.Sprintf(" of %d", set.Before)
-		}
+	if share, of := shareOf(doomed, set.Before); n > g.objects() && share > g.share() {
 		reasons = append(reasons, fmt.Sprintf("%d%s objects would go", n, of))
 	}
 	kinds := g.Protected
@@ -153,6 +150,30 @@ func (g Guard) reasons(doomed []*candidate, opts PruneOptions) (reasons []string
 		}
 	}
 	return reasons, protected
+}
+
+// shareOf is the share of the set that goes, each object measured by the set that it
+// left, and how to say that. Where a size is unknown, it is larger than any.
+func shareOf(doomed []*candidate, before int) (share float64, of string) {
+	counts := map[int64]int{}
+	for _, c := range doomed {
+		size := c.entry.LeftOf
+		if size <= 0 {
+			size = int64(before)
+		}
+		counts[size]++
+	}
+	for size, n := range counts {
+		if size <= 0 {
+			return math.Inf(1), ""
+		}
+		share += float64(n) / float64(size)
+		of = fmt.Sprintf(" of %d", size)
+	}
+	if len(counts) > 1 {
+		of = ""
+	}
+	return share, of
 }
 
 func because(c *candidate) string {
