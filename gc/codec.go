@@ -139,7 +139,7 @@ func pack(s string) (form, []byte) {
 	}
 	if len(s) >= 8 { // shorter ones gain nothing
 		for _, f := range forms {
-			if b, ok := bytesOf(f, s); ok && textOf(f, b) == s {
+			if b, ok := bytesOf(f, s); ok && string(appendText(nil, f, b)) == s {
 				return f, b
 			}
 		}
@@ -163,17 +163,23 @@ func bytesOf(f form, s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-func textOf(f form, b []byte) string {
+// appendText is the reverse of bytesOf.
+func appendText(to []byte, f form, b []byte) []byte {
 	switch f {
 	case packed64:
-		return base64.RawStdEncoding.EncodeToString(b)
+		return base64.RawStdEncoding.AppendEncode(to, b)
 	case packed16:
-		return hex.EncodeToString(b)
+		return hex.AppendEncode(to, b)
 	case packedID:
-		h := hex.EncodeToString(b)
-		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+		for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+			if i > 0 {
+				to = append(to, '-')
+			}
+			to = hex.AppendEncode(to, part)
+		}
+		return to
 	default:
-		return string(b)
+		return append(to, b...)
 	}
 }
 
@@ -184,20 +190,35 @@ func decodeEntries(data []byte, limit int) (Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return entriesOf(raw)
+	return inventoryOf(raw)
 }
 
-// entriesOf is the reverse of columns.
-func entriesOf(raw []byte) (Inventory, error) {
+func inventoryOf(raw []byte) (Inventory, error) {
+	n, err := countOf(raw)
+	if err != nil {
+		return nil, err
+	}
+	inv := make(Inventory, n)
+	return inv, readColumns(raw, inv)
+}
+
+// countOf reads how many entries there are.
+func countOf(raw []byte) (int, error) {
 	r := &reader{rest: raw}
 	n := r.number()
 	if n > uint64(len(raw)/minEntryBytes) || n > maxBlockEntries {
-		return nil, fmt.Errorf("it claims to hold %d entries in %d bytes", n, len(raw))
+		return 0, fmt.Errorf("it claims to hold %d entries in %d bytes", n, len(raw))
 	}
+	return int(n), r.err //nolint:gosec // it is small
+}
+
+// readColumns is the reverse of columns, for as many entries as there are.
+func readColumns(raw []byte, inv Inventory) error {
+	r := &reader{rest: raw}
+	r.number()
 	if w, t := r.number(), r.number(); r.err == nil && (w != wordCount || t != textCount) {
-		return nil, fmt.Errorf("it has %d and %d columns, and this version reads %d and %d", w, t, wordCount, textCount)
+		return fmt.Errorf("it has %d and %d columns, and this version reads %d and %d", w, t, wordCount, textCount)
 	}
-	inv := make(Inventory, n)
 	for c := range wordCount {
 		r.words(inv, c)
 	}
@@ -214,12 +235,12 @@ func entriesOf(raw []byte) (Inventory, error) {
 		inv[i].LeftOf = r.signed()
 	}
 	if r.err == nil && len(r.rest) > 0 {
-		return nil, fmt.Errorf("%d bytes are left over", len(r.rest))
+		return fmt.Errorf("%d bytes are left over", len(r.rest))
 	}
 	if r.err != nil {
-		return nil, r.err
+		return r.err
 	}
-	return inv, inv.checkKeys()
+	return inv.checkKeys()
 }
 
 // check says what makes entries unusable.
@@ -324,32 +345,43 @@ func (r *reader) words(inv Inventory, column int) {
 	}
 }
 
+// texts makes one string of a column, and the fields parts of it: that takes less
+// room than a string for each.
 func (r *reader) texts(inv Inventory, column int) {
 	heads := make([]uint64, len(inv))
 	for i := range heads {
 		heads[i] = r.number()
 	}
+	var text []byte
+	ends := make([]int, len(inv))
 	for i, head := range heads {
-		text, err := unpack(form(head&(1<<formBits-1)), r.bytes(head>>formBits))
-		if err != nil {
+		var err error
+		if text, err = unpack(text, form(head&(1<<formBits-1)), r.bytes(head>>formBits)); err != nil {
 			r.fail(err)
+			return
 		}
-		*inv[i].texts()[column] = text
+		ends[i] = len(text)
+	}
+	rest, begin := string(text), 0
+	for i, end := range ends {
+		*inv[i].texts()[column] = rest[begin:end]
+		begin = end
 	}
 }
 
-func unpack(f form, b []byte) (string, error) {
+// unpack appends a text to others.
+func unpack(to []byte, f form, b []byte) ([]byte, error) {
 	switch {
 	case f > decimal:
-		return "", fmt.Errorf("a text has the unknown form %d", f)
+		return to, fmt.Errorf("a text has the unknown form %d", f)
 	case f == packedID && len(b) != 16:
-		return "", fmt.Errorf("a UID has %d bytes", len(b))
+		return to, fmt.Errorf("a UID has %d bytes", len(b))
 	case f == decimal:
 		n, size := binary.Uvarint(b)
 		if size != len(b) || size <= 0 {
-			return "", errors.New("a number is malformed")
+			return to, errors.New("a number is malformed")
 		}
-		return strconv.FormatUint(n, 10), nil
+		return strconv.AppendUint(to, n, 10), nil
 	}
-	return textOf(f, b), nil
+	return appendText(to, f, b), nil
 }

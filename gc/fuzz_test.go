@@ -14,11 +14,11 @@ func FuzzDecodeEntries(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{200, 200, 3, wordCount, textCount})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		inv, err := entriesOf(raw)
+		inv, err := inventoryOf(raw)
 		if err != nil {
 			return
 		}
-		back, err := entriesOf(columns(inv))
+		back, err := inventoryOf(columns(inv))
 		require.NoError(t, err)
 		require.True(t, inv.Equal(back), "what was read is written and read the same")
 	})

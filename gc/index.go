@@ -188,17 +188,24 @@ func decodeShards(data []byte) (shardsDocument, error) {
 	return doc, nil
 }
 
-// decodeShard reads the entries that a reference fixes.
-func decodeShard(ref shardRef, data []byte) (Inventory, error) {
+// decodeShard reads the entries that a reference fixes, as many as there is room for.
+func decodeShard(ref shardRef, data []byte, inv Inventory) error {
 	if !bytes.Equal(digestOf(data), ref.Digest) {
-		return nil, errors.New("its content is not what the index says")
+		return errors.New("its content is not what the index says")
 	}
-	inv, err := decodeEntries(data, ref.Bytes)
+	raw, err := inflate(data, ref.Bytes)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if len(inv) != ref.Entries {
-		return nil, fmt.Errorf("it holds %d entries, and the index says %d", len(inv), ref.Entries)
+	n, err := countOf(raw)
+	if err != nil {
+		return err
 	}
-	return inv, inv.check()
+	if n != len(inv) {
+		return fmt.Errorf("it holds %d entries, and the index says %d", n, len(inv))
+	}
+	if err := readColumns(raw, inv); err != nil {
+		return err
+	}
+	return inv.check()
 }
