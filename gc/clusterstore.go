@@ -167,24 +167,27 @@ func (s *ClusterStore) readLeaves(ctx context.Context, refs []shardRef, known []
 	}
 	out, inv := make([]leaf, len(refs)), make(Inventory, total)
 	rest := inv
+	decoders := sync.Pool{New: func() any { return new(decoder) }}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(concurrency)
 	for i, ref := range refs {
 		entries := rest[:ref.Entries]
 		rest = rest[ref.Entries:]
 		g.Go(func() (err error) {
+			d, _ := decoders.Get().(*decoder)
+			defer decoders.Put(d)
 			if l, ok := cache[ref.id()]; ok {
 				out[i] = l
-				return decodeShard(ref, l.data, entries)
+				return d.decodeShard(ref, l.data, entries)
 			}
-			out[i], err = s.readLeaf(ctx, ref, entries)
+			out[i], err = s.readLeaf(ctx, ref, d, entries)
 			return err
 		})
 	}
 	return out, inv, g.Wait()
 }
 
-func (s *ClusterStore) readLeaf(ctx context.Context, ref shardRef, entries Inventory) (leaf, error) {
+func (s *ClusterStore) readLeaf(ctx context.Context, ref shardRef, d *decoder, entries Inventory) (leaf, error) {
 	name := shardName(s.name, ref.Number)
 	damaged := func(err error) error {
 		return &DamagedError{Where: s.where(), Err: fmt.Errorf("shard %s: %w", name, err)}
@@ -197,7 +200,7 @@ func (s *ClusterStore) readLeaf(ctx context.Context, ref shardRef, entries Inven
 		return leaf{}, s.fail("load", err)
 	}
 	data := parts[partEntries]
-	if err := decodeShard(ref, data, entries); err != nil {
+	if err := d.decodeShard(ref, data, entries); err != nil {
 		return leaf{}, damaged(err)
 	}
 	return newLeaf(ref, object.uid, data, entries), nil

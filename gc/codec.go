@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Entries are stored by column: what is alike lies together and is compressed
@@ -183,26 +185,59 @@ func appendText(to []byte, f form, b []byte) []byte {
 	}
 }
 
-// decodeEntries is the reverse. It inflates at most limit bytes, and refuses what
-// encodeEntries would not have written: entries that are incomplete or out of order.
-func decodeEntries(data []byte, limit int) (Inventory, error) {
-	raw, err := inflate(data, limit)
-	if err != nil {
-		return nil, err
-	}
-	return inventoryOf(raw)
+// decoder is the reverse of encodeEntries. One that is used again needs less memory.
+// It refuses what encodeEntries would not have written: entries that are incomplete
+// or out of order.
+type decoder struct {
+	zr    gzip.Reader
+	raw   bytes.Buffer
+	heads []uint64
 }
 
-func inventoryOf(raw []byte) (Inventory, error) {
-	n, err := countOf(raw)
+// decode inflates at most limit bytes.
+func (d *decoder) decode(data []byte, limit int) (Inventory, error) {
+	n, err := d.open(data, limit)
 	if err != nil {
 		return nil, err
 	}
 	inv := make(Inventory, n)
-	return inv, readColumns(raw, inv)
+	return inv, d.fill(inv)
 }
 
-// countOf reads how many entries there are.
+// decodeShard reads the entries that a reference fixes, as many as there is room for.
+func (d *decoder) decodeShard(ref shardRef, data []byte, inv Inventory) error {
+	if !bytes.Equal(digestOf(data), ref.Digest) {
+		return errors.New("its content is not what the index says")
+	}
+	n, err := d.open(data, ref.Bytes)
+	if err != nil {
+		return err
+	}
+	if n != len(inv) {
+		return fmt.Errorf("it holds %d entries, and the index says %d", n, len(inv))
+	}
+	if err := d.fill(inv); err != nil {
+		return err
+	}
+	return inv.check()
+}
+
+// open inflates, and tells how many entries there are.
+func (d *decoder) open(data []byte, limit int) (int, error) {
+	if err := d.zr.Reset(bytes.NewReader(data)); err != nil {
+		return 0, err
+	}
+	d.raw.Reset()
+	d.raw.Grow(min(limit, 3*len(data)) + bytes.MinRead) // what is usual; entries shrink to about half
+	if _, err := d.raw.ReadFrom(io.LimitReader(&d.zr, int64(limit)+1)); err != nil {
+		return 0, err
+	}
+	if d.raw.Len() > limit {
+		return 0, fmt.Errorf("it inflates to more than %d bytes", limit)
+	}
+	return countOf(d.raw.Bytes())
+}
+
 func countOf(raw []byte) (int, error) {
 	r := &reader{rest: raw}
 	n := r.number()
@@ -212,9 +247,9 @@ func countOf(raw []byte) (int, error) {
 	return int(n), r.err //nolint:gosec // it is small
 }
 
-// readColumns is the reverse of columns, for as many entries as there are.
-func readColumns(raw []byte, inv Inventory) error {
-	r := &reader{rest: raw}
+// fill is the reverse of columns, for as many entries as there are.
+func (d *decoder) fill(inv Inventory) error {
+	r := &reader{rest: d.raw.Bytes()}
 	r.number()
 	if w, t := r.number(), r.number(); r.err == nil && (w != wordCount || t != textCount) {
 		return fmt.Errorf("it has %d and %d columns, and this version reads %d and %d", w, t, wordCount, textCount)
@@ -222,17 +257,17 @@ func readColumns(raw []byte, inv Inventory) error {
 	for c := range wordCount {
 		r.words(inv, c)
 	}
+	d.heads = slices.Grow(d.heads[:0], len(inv))[:len(inv)]
 	for c := range textCount {
-		r.texts(inv, c)
+		r.texts(inv, c, d.heads)
 	}
 	for i := range inv {
 		inv[i].Generation = r.signed()
 	}
-	for i := range inv {
-		if i == 0 && len(r.rest) == 0 {
-			break
+	for i := 0; i < len(inv) && len(r.rest) > 0; i++ {
+		if inv[i].LeftOf = r.signed(); i+1 < len(inv) && len(r.rest) == 0 {
+			r.fail(errTruncated)
 		}
-		inv[i].LeftOf = r.signed()
 	}
 	if r.err == nil && len(r.rest) > 0 {
 		return fmt.Errorf("%d bytes are left over", len(r.rest))
@@ -263,22 +298,6 @@ func (inv Inventory) checkKeys() error {
 		}
 	}
 	return nil
-}
-
-func inflate(data []byte, limit int) ([]byte, error) {
-	zr, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	// Entries shrink to about half: make room for what is usual, and grow otherwise.
-	buf := bytes.NewBuffer(make([]byte, 0, min(limit, 3*len(data))+bytes.MinRead))
-	if _, err := buf.ReadFrom(io.LimitReader(zr, int64(limit)+1)); err != nil {
-		return nil, err
-	}
-	if buf.Len() > limit {
-		return nil, fmt.Errorf("it inflates to more than %d bytes", limit)
-	}
-	return buf.Bytes(), nil
 }
 
 var errTruncated = errors.New("it ends too early")
@@ -347,29 +366,48 @@ func (r *reader) words(inv Inventory, column int) {
 
 // texts makes one string of a column, and the fields parts of it: that takes less
 // room than a string for each.
-func (r *reader) texts(inv Inventory, column int) {
-	heads := make([]uint64, len(inv))
+func (r *reader) texts(inv Inventory, column int, heads []uint64) {
+	size := 0
 	for i := range heads {
 		heads[i] = r.number()
+		size += textLen(form(heads[i]&(1<<formBits-1)), min(heads[i]>>formBits, uint64(len(r.rest))))
 	}
-	var text []byte
-	ends := make([]int, len(inv))
+	if r.err != nil {
+		return
+	}
+	var text strings.Builder
+	text.Grow(min(size, 3*len(r.rest))) // no form is longer
+	var one []byte
 	for i, head := range heads {
 		var err error
-		if text, err = unpack(text, form(head&(1<<formBits-1)), r.bytes(head>>formBits)); err != nil {
+		if one, err = unpack(one[:0], form(head&(1<<formBits-1)), r.bytes(head>>formBits)); err != nil {
 			r.fail(err)
 			return
 		}
-		ends[i] = len(text)
-	}
-	rest, begin := string(text), 0
-	for i, end := range ends {
-		*inv[i].texts()[column] = rest[begin:end]
-		begin = end
+		begin := text.Len()
+		text.Write(one)
+		*inv[i].texts()[column] = text.String()[begin:]
 	}
 }
 
-// unpack appends a text to others.
+// textLen is how long the text of n bytes is, or about that.
+func textLen(f form, n uint64) int {
+	bytes := int(n) //nolint:gosec // no more than there are
+	switch f {
+	case packed64:
+		return base64.RawStdEncoding.EncodedLen(bytes)
+	case packed16:
+		return hex.EncodedLen(bytes)
+	case packedID:
+		return 36
+	case decimal:
+		return (bytes*7*3 + 9) / 10 // seven bits of a byte, ten of which are three digits
+	default:
+		return bytes
+	}
+}
+
+// unpack appends a text to another.
 func unpack(to []byte, f form, b []byte) ([]byte, error) {
 	switch {
 	case f > decimal:

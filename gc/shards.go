@@ -57,7 +57,7 @@ func (l leaf) holds(inv Inventory) bool {
 
 func (l leaf) entries() (Inventory, error) {
 	inv := make(Inventory, l.ref.Entries)
-	return inv, decodeShard(l.ref, l.data, inv)
+	return inv, new(decoder).decodeShard(l.ref, l.data, inv)
 }
 
 // piece is a run of an inventory that is to be stored. It is one with a leaf

@@ -39,7 +39,7 @@ func TestEveryFieldOfAnEntryIsStored(t *testing.T) {
 	want := Inventory{filled(1), filled(2)}
 	data, size, err := encodeEntries(want)
 	require.NoError(t, err)
-	got, err := decodeEntries(data, size)
+	got, err := new(decoder).decode(data, size)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
@@ -225,11 +225,11 @@ func TestAttackClaims(t *testing.T) {
 	header := func(n uint64) []byte { // entries that are claimed and not there
 		return append(appendUvarints(n), wordCount, textCount)
 	}
-	_, err := decodeEntries(zipped(t, header(1<<40)), 1<<20)
+	_, err := new(decoder).decode(zipped(t, header(1<<40)), 1<<20)
 	require.ErrorContains(t, err, "claims to hold")
-	_, err = decodeEntries(zipped(t, append(header(5000), make([]byte, 100)...)), 1<<20)
+	_, err = new(decoder).decode(zipped(t, append(header(5000), make([]byte, 100)...)), 1<<20)
 	require.ErrorContains(t, err, "claims to hold")
-	_, err = decodeEntries(zipped(t, append(header(1), 200, 200, 200, 200, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 1<<20)
+	_, err = new(decoder).decode(zipped(t, append(header(1), 200, 200, 200, 200, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 1<<20)
 	require.ErrorContains(t, err, "words for 1 entries")
 
 	shards := func(n, entries, bytes int) string {
