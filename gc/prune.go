@@ -136,7 +136,7 @@ func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (
 	defer cancel(nil)
 	r := newPruning(p, opts, cancel)
 	cs := candidates(gone)
-	r.each(ctx, cs, r.look)
+	r.lookAll(ctx, cs)
 	settleParents(cs)
 	if err := opts.Guard.check(cs, opts); err != nil && ctx.Err() == nil {
 		return PruneResult{Kept: gone}, err

@@ -45,8 +45,9 @@ func (p *Pruner) Release(ctx context.Context, entries Inventory, opts ReleaseOpt
 	r := newPruning(p, po, cancel)
 	r.letGo = true
 	cs := candidates(NewInventory(entries...))
-	r.each(ctx, cs, func(ctx context.Context, c *candidate) {
-		if r.look(ctx, c); !c.settled {
+	r.lookAll(ctx, cs)
+	each(r, cs, func(c *candidate) {
+		if !c.settled {
 			c.moves = opts.To
 			r.handOver(ctx, c)
 		}
