@@ -26,8 +26,10 @@ const maxGuardListed = 100
 // a name prefix that changed. So a deletion needs one
 //
 //   - when nothing is left of a set, however small it was;
-//   - when more than Objects objects go, and they are more than Share of the set;
-//   - when an object goes whose deletion destroys what no apply brings back.
+//   - when more than Objects objects go, and they are more than Share of the set,
+//     as it was when they left it;
+//   - when an object goes whose deletion destroys what no apply brings back, or
+//     which asks for it (see SyncOptionsAnnotation).
 //
 // Objects count that are still there, are ours, and would be deleted by this
 // Prune. The zero value has all three rules on.
@@ -144,9 +146,18 @@ func (g Guard) reasons(doomed []*candidate, opts PruneOptions) (reasons []string
 	}
 	protected = map[*candidate]bool{}
 	for _, c := range doomed {
-		protected[c] = slices.Contains(kinds, schema.GroupKind{Group: c.entry.Group, Kind: c.entry.Kind})
-		if protected[c] && !slices.Contains(reasons, because(c)) {
-			reasons = append(reasons, because(c))
+		why := ""
+		switch {
+		case slices.Contains(kinds, schema.GroupKind{Group: c.entry.Group, Kind: c.entry.Kind}):
+			why = fmt.Sprintf("a %s would go with all that it holds", c.entry.Kind)
+		case hasSyncOption(c.meta, "Prune=confirm"):
+			why = "an object asks for a confirmation by annotation " + SyncOptionsAnnotation + ": Prune=confirm"
+		default:
+			continue
+		}
+		protected[c] = true
+		if !slices.Contains(reasons, why) {
+			reasons = append(reasons, why)
 		}
 	}
 	return reasons, protected
@@ -174,10 +185,6 @@ func shareOf(doomed []*candidate, before int) (share float64, of string) {
 		of = ""
 	}
 	return share, of
-}
-
-func because(c *candidate) string {
-	return fmt.Sprintf("a %s would go with all that it holds", c.entry.Kind)
 }
 
 func (g Guard) objects() int {

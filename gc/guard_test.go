@@ -225,6 +225,24 @@ func TestReconcileOfAnEmptyRender(t *testing.T) {
 	require.Zero(t, f.count(t))
 }
 
+func TestGuardAsksWhereAnObjectWantsIt(t *testing.T) {
+	f := setup(t)
+	inv := gc.NewInventory(f.make(t, "a", nil), f.make(t, "b", func(u *unstructured.Unstructured) {
+		u.SetAnnotations(map[string]string{gc.SyncOptionsAnnotation: "Prune=confirm"})
+	}))
+	opts := gc.PruneOptions{Owner: "mine", Set: gc.SetSize{Before: 100, After: 98}}
+	_, err := f.pruner.Prune(t.Context(), inv, opts)
+	var refused *gc.GuardError
+	require.ErrorAs(t, err, &refused)
+	require.ErrorContains(t, err, "argocd.argoproj.io/sync-options: Prune=confirm")
+	require.Equal(t, "b", refused.Objects[0].Name)
+	require.Equal(t, 2, f.count(t))
+	opts.Confirm = refused.Confirm
+	_, err = f.pruner.Prune(t.Context(), inv, opts)
+	require.NoError(t, err)
+	require.Zero(t, f.count(t))
+}
+
 // What took the place of what left is on record when the next run begins. It must
 // not make what would go look like a small share of a large set.
 func TestGuardHoldsWhenItIsAskedAgain(t *testing.T) {

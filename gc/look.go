@@ -46,6 +46,7 @@ func (r *pruning) lookAll(ctx context.Context, cs []*candidate) {
 	var due []func()
 	for p, byName := range places {
 		if len(byName) >= listFrom {
+			r.crowds[p] = newCrowd(byName)
 			due = append(due, func() { r.list(ctx, p, byName) })
 		}
 	}

@@ -132,9 +132,8 @@ func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (
 		return PruneResult{Kept: gone}, err
 	}
 	gone = NewInventory(gone...) // ordered, whoever made it
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := newPruning(p, opts, cancel)
+	ctx, r := p.begin(ctx, opts)
+	defer r.stop()
 	cs := candidates(gone)
 	r.lookAll(ctx, cs)
 	settleParents(cs)

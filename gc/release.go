@@ -40,9 +40,8 @@ func (p *Pruner) Release(ctx context.Context, entries Inventory, opts ReleaseOpt
 	if opts.To == opts.Owner {
 		return PruneResult{Kept: entries}, errors.New("release: ReleaseOptions.To is the set that lets go; name another, or none")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := newPruning(p, po, cancel)
+	ctx, r := p.begin(ctx, po)
+	defer r.stop()
 	r.letGo = true
 	cs := candidates(NewInventory(entries...))
 	r.lookAll(ctx, cs)

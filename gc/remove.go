@@ -37,13 +37,23 @@ type pruning struct {
 	watches chan struct{}
 	letGo   bool // Release: nothing is deleted
 
+	crowds  map[place]*crowd
+	crowded sync.WaitGroup
+
 	mu       sync.Mutex // of what follows, and of Progress in Release
 	versions map[Entry]func() (string, error)
 }
 
-func newPruning(p *Pruner, opts PruneOptions, cancel context.CancelCauseFunc) *pruning {
-	return &pruning{Pruner: p, opts: opts, cancel: cancel, watches: make(chan struct{}, maxWatches),
-		versions: map[Entry]func() (string, error){}}
+// begin begins a call that ends with stop.
+func (p *Pruner) begin(ctx context.Context, opts PruneOptions) (context.Context, *pruning) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &pruning{Pruner: p, opts: opts, cancel: cancel, watches: make(chan struct{}, maxWatches),
+		crowds: map[place]*crowd{}, versions: map[Entry]func() (string, error){}}
+}
+
+func (r *pruning) stop() {
+	r.cancel(nil)
+	r.crowded.Wait()
 }
 
 // each does something for all items, so many at a time as there may be requests.
