@@ -244,7 +244,7 @@ func countOf(raw []byte) (int, error) {
 	if n > uint64(len(raw)/minEntryBytes) || n > maxBlockEntries {
 		return 0, fmt.Errorf("it claims to hold %d entries in %d bytes", n, len(raw))
 	}
-	return int(n), r.err //nolint:gosec // it is small
+	return int(n), r.err
 }
 
 // fill is the reverse of columns, for as many entries as there are.

@@ -151,16 +151,21 @@ func (w *world) reconcile(ctx context.Context, objs []*unstructured.Unstructured
 		return err
 	}
 	_, err = gc.Reconcile(ctx, store, gc.Steps{
-		Targets: targets,
-		Apply: func(ctx context.Context, previous gc.Inventory) (gc.Inventory, error) {
-			opts.Previous = previous
-			res, err := applier.Apply(ctx, objs, opts)
-			return res.Entries, err
-		},
+		Targets:      targets,
+		Apply:        ssaApply(applier, objs, opts),
 		Pruner:       pruner,
 		PruneOptions: gc.PruneOptions{Owner: "mine", Manager: ssa.DefaultManager, Concurrency: 1, Guard: gc.Guard{Off: true}},
 	})
 	return err
+}
+
+// ssaApply is the Apply of Steps.
+func ssaApply(applier *ssa.Applier, objs []*unstructured.Unstructured, opts ssa.ApplyOptions) func(context.Context, gc.Inventory) (gc.Inventory, error) {
+	return func(ctx context.Context, previous gc.Inventory) (gc.Inventory, error) {
+		opts.Previous = previous
+		res, err := applier.Apply(ctx, objs, opts)
+		return res.Entries, err
+	}
 }
 
 // settle are processes without faults, until one gets there: what is being deleted

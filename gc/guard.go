@@ -146,7 +146,7 @@ func (g Guard) reasons(doomed []*candidate, opts PruneOptions) (reasons []string
 	}
 	protected = map[*candidate]bool{}
 	for _, c := range doomed {
-		why := ""
+		var why string
 		switch {
 		case slices.Contains(kinds, schema.GroupKind{Group: c.entry.Group, Kind: c.entry.Kind}):
 			why = fmt.Sprintf("a %s would go with all that it holds", c.entry.Kind)

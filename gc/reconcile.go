@@ -172,6 +172,7 @@ func (p PruneResult) left(gone Inventory, err error) Inventory {
 		switch o.Outcome {
 		case Deleted, Absent, Orphaned, Foreign, HandedOver:
 			settled = append(settled, Entry{Key: o.Key})
+		case Failed:
 		}
 	}
 	return gone.Minus(NewInventory(settled...)).Union(kept)

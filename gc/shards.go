@@ -231,12 +231,13 @@ func encodePiece(p piece) ([]block, error) {
 
 // whole makes the inventory of the entries of the leaves. It changes them.
 func (x index) whole(leaves []leaf, inv Inventory) (Inventory, error) {
-	at := 0
+	rest, last := inv, Key{}
 	for _, l := range leaves {
-		if at > 0 && inv[at-1].Compare(l.first) >= 0 {
+		if last.Compare(l.first) >= 0 {
 			return nil, fmt.Errorf("shard %d begins before the one ahead of it ends", l.ref.Number)
 		}
-		at += l.ref.Entries
+		last = rest[l.ref.Entries-1].Key
+		rest = rest[l.ref.Entries:]
 	}
 	if len(x.Removed) > 0 {
 		inv = slices.DeleteFunc(inv, func(e Entry) bool { return x.Removed.Has(e.Key) })
