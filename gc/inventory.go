@@ -4,8 +4,9 @@ import (
 	"slices"
 )
 
-// Inventory is a set of entries: at most one per [Key], ordered by it. The zero
-// value is the empty set. Its methods change neither operand.
+// Inventory is a set of entries: at most one per [Key], ordered by it; NewInventory
+// makes one of entries in any order. The zero value is the empty set. Its methods
+// change neither operand.
 type Inventory []Entry
 
 // NewInventory makes a set of entries. Of several with one key the last wins.

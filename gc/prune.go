@@ -28,7 +28,7 @@ type Pruner struct {
 // NewPruner returns a Pruner for the cluster and the identity of cfg. It needs
 // get and delete on the types of the objects that it is given, patch to hand them
 // over, and watch on those whose deletion takes time because of finalizers (without
-// it, it asks every two seconds). Only for a type that is no longer served as it was
+// it, it asks every two seconds). With list, it costs half of the requests. Only for a type that is no longer served as it was
 // applied does it ask which versions there are, as everyone may.
 func NewPruner(cfg *rest.Config) (*Pruner, error) {
 	c, err := kube.New(cfg)
@@ -106,8 +106,9 @@ type PruneResult struct {
 }
 
 // Prune deletes the objects of gone and waits until each is seen to be gone.
-// Each object costs two requests: one that looks at its metadata and one that
-// deletes exactly that version.
+// Each object costs one request, which deletes exactly the version that was looked
+// at, and where fewer than ten go of one type and namespace, or listing them is
+// refused, one for the look at its metadata. Where ten or more go, one list tells.
 //
 // First all are looked at. What then is to be deleted must pass the guard: else
 // nothing is done, and the error is a *GuardError that names what would go and how

@@ -25,7 +25,8 @@ type ReleaseOptions struct {
 // Release lets objects go without deleting them, on the very version that was
 // looked at: their owner label is given to another set, or removed. From then on
 // Prune takes them for Foreign, and they leave the record of the set that let go.
-// Call it before that set drops them. It needs get and patch.
+// Call it before that set drops them. It needs get and patch, and looks at many by a
+// list, as Prune does.
 //
 // Objects that are absent, or are not ours, are left as they are. The error is a
 // *PruneError with those that could not be released; nothing happened to them.
