@@ -15,9 +15,11 @@ import (
 // crowd waits for the end of many objects of one place by one list and one watch.
 type crowd struct {
 	names map[string]bool // that may be waited for
+	many  int             // the first ones are watched alone
 
 	mu      sync.Mutex
-	size    int                  // how many objects were waited for
+	size    int // how many objects were waited for
+	started bool
 	listed  bool                 // there is complete
 	there   map[string]types.UID // which of the names there are
 	waiting map[string]waiter
@@ -29,8 +31,8 @@ type waiter struct {
 	gone chan struct{}
 }
 
-func newCrowd(byName map[string]*candidate) *crowd {
-	w := &crowd{names: make(map[string]bool, len(byName)), there: map[string]types.UID{}, waiting: map[string]waiter{}, failed: make(chan struct{})}
+func newCrowd(byName map[string]*candidate, many int) *crowd {
+	w := &crowd{names: make(map[string]bool, len(byName)), many: many, there: map[string]types.UID{}, waiting: map[string]waiter{}, failed: make(chan struct{})}
 	for name := range byName {
 		w.names[name] = true
 	}
@@ -65,10 +67,11 @@ func (w *crowd) join(name string, uid types.UID, start func()) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.size++
-	if w.size < listFrom || !w.names[name] {
+	if w.size < w.many || !w.names[name] {
 		return nil
 	}
-	if w.size == listFrom {
+	if !w.started {
+		w.started = true
 		start()
 	}
 	gone := make(chan struct{})

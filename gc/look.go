@@ -45,8 +45,8 @@ func (r *pruning) lookAll(ctx context.Context, cs []*candidate) {
 	}
 	var due []func()
 	for p, byName := range places {
-		if len(byName) >= listFrom {
-			r.crowds[p] = newCrowd(byName)
+		if len(byName) >= r.many {
+			r.crowds[p] = newCrowd(byName, r.many)
 			due = append(due, func() { r.list(ctx, p, byName) })
 		}
 	}

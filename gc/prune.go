@@ -23,6 +23,7 @@ const (
 // Pruner deletes what left a set. It is safe for concurrent use.
 type Pruner struct {
 	client *kube.Client
+	many   int // objects of one place that are listed and watched together
 }
 
 // NewPruner returns a Pruner for the cluster and the identity of cfg. It needs
@@ -35,7 +36,7 @@ func NewPruner(cfg *rest.Config) (*Pruner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pruner{client: c}, nil
+	return &Pruner{client: c, many: listFrom}, nil
 }
 
 // PruneOptions says what may be deleted and how. Owner is required.
