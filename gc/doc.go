@@ -144,7 +144,7 @@
 // 100,000 entries: 100 shards, 5.2 MB. A process that has just started loads them,
 // compares them and saves a change in 0.3 s, with 102 requests. The entries take 27 MB
 // of memory, and the store keeps the shards as they are stored, in 5 MB, so that the
-// next round needs two requests. In all such a process had 118 MiB at most.
+// next round needs two requests. In all such a process has about 120 MiB at most.
 //
 // # Limits
 //
