@@ -15,6 +15,7 @@ type candidate struct {
 	entry   Entry  // as recorded
 	version string // as it is served; mostly that of entry
 	phase   int
+	seen    bool                          // it was looked at
 	meta    *metav1.PartialObjectMetadata // as last looked at
 	pinned  types.UID                     // of the object that was decided upon; empty before
 	how     metav1.DeletionPropagation

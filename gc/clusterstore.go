@@ -144,39 +144,50 @@ func (s *ClusterStore) read(ctx context.Context, parts map[string][]byte, known 
 	if err != nil {
 		return nil, nil, nil, &DamagedError{Where: s.where(), Err: err}
 	}
-	leaves, err := s.readLeaves(ctx, x.Shards, known)
+	leaves, inv, err := s.readLeaves(ctx, x.Shards, known)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	inv, err := x.whole(leaves)
+	inv, err = x.whole(leaves, inv)
 	if err != nil {
 		return nil, nil, nil, &DamagedError{Where: s.where(), Err: err}
 	}
 	return inv, leaves, x.Stale, nil
 }
 
-func (s *ClusterStore) readLeaves(ctx context.Context, refs []shardRef, known []leaf) ([]leaf, error) {
+// readLeaves reads the shards, and all their entries into one piece of memory.
+func (s *ClusterStore) readLeaves(ctx context.Context, refs []shardRef, known []leaf) ([]leaf, Inventory, error) {
 	cache := make(map[string]leaf, len(known))
 	for _, l := range known {
 		cache[l.ref.id()] = l
 	}
-	out := make([]leaf, len(refs))
-	var g errgroup.Group
+	total := 0
+	for _, ref := range refs {
+		total += ref.Entries
+	}
+	out, inv := make([]leaf, len(refs)), make(Inventory, total)
+	rest := inv
+	decoders := sync.Pool{New: func() any { return new(decoder) }}
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(concurrency)
 	for i, ref := range refs {
-		if l, ok := cache[ref.id()]; ok {
-			out[i] = l
-			continue
-		}
+		entries := rest[:ref.Entries]
+		rest = rest[ref.Entries:]
 		g.Go(func() (err error) {
-			out[i], err = s.readLeaf(ctx, ref)
+			d, _ := decoders.Get().(*decoder)
+			defer decoders.Put(d)
+			if l, ok := cache[ref.id()]; ok {
+				out[i] = l
+				return d.decodeShard(ref, l.data, entries)
+			}
+			out[i], err = s.readLeaf(ctx, ref, d, entries)
 			return err
 		})
 	}
-	return out, g.Wait()
+	return out, inv, g.Wait()
 }
 
-func (s *ClusterStore) readLeaf(ctx context.Context, ref shardRef) (leaf, error) {
+func (s *ClusterStore) readLeaf(ctx context.Context, ref shardRef, d *decoder, entries Inventory) (leaf, error) {
 	name := shardName(s.name, ref.Number)
 	damaged := func(err error) error {
 		return &DamagedError{Where: s.where(), Err: fmt.Errorf("shard %s: %w", name, err)}
@@ -188,11 +199,11 @@ func (s *ClusterStore) readLeaf(ctx context.Context, ref shardRef) (leaf, error)
 	if err != nil {
 		return leaf{}, s.fail("load", err)
 	}
-	entries, err := decodeShard(ref, parts[partEntries])
-	if err != nil {
+	data := parts[partEntries]
+	if err := d.decodeShard(ref, data, entries); err != nil {
 		return leaf{}, damaged(err)
 	}
-	return leaf{ref: ref, uid: object.uid, entries: entries}, nil
+	return newLeaf(ref, object.uid, data, entries), nil
 }
 
 // Save implements Store. A change of up to 1,000 entries since the shards were
@@ -244,7 +255,10 @@ func (s *ClusterStore) tidy(ctx context.Context, x index, inv Inventory) {
 
 // prepare decides how to store an inventory, and encodes its shards.
 func (s *ClusterStore) prepare(inv Inventory) (index, []block, error) {
-	x, pieces := plan(s.leaves, inv, s.sizes)
+	x, pieces, err := plan(s.leaves, inv, s.sizes)
+	if err != nil {
+		return index{}, nil, err
+	}
 	if _, err := x.encode(); errors.Is(err, ErrTooLarge) {
 		x, pieces = index{}, rewrite(s.leaves, inv, s.sizes)
 	} else if err != nil {

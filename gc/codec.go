@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Entries are stored by column: what is alike lies together and is compressed
@@ -19,6 +21,7 @@ import (
 //	for each word column: its distinct words, then one index for each entry
 //	for each text column: one form and length for each entry, then the bytes
 //	the generations
+//	the sizes of the sets that were left, unless all are 0
 //
 // All numbers are varints. A field of Entry that is in no column would be lost:
 // a test fills in every field.
@@ -84,6 +87,12 @@ func columns(inv Inventory) []byte {
 	for _, e := range inv {
 		raw = binary.AppendVarint(raw, e.Generation)
 	}
+	if !inv.anyLeft() {
+		return raw
+	}
+	for _, e := range inv {
+		raw = binary.AppendVarint(raw, e.LeftOf)
+	}
 	return raw
 }
 
@@ -132,7 +141,7 @@ func pack(s string) (form, []byte) {
 	}
 	if len(s) >= 8 { // shorter ones gain nothing
 		for _, f := range forms {
-			if b, ok := bytesOf(f, s); ok && textOf(f, b) == s {
+			if b, ok := bytesOf(f, s); ok && string(appendText(nil, f, b)) == s {
 				return f, b
 			}
 		}
@@ -156,57 +165,117 @@ func bytesOf(f form, s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-func textOf(f form, b []byte) string {
+// appendText is the reverse of bytesOf.
+func appendText(to []byte, f form, b []byte) []byte {
 	switch f {
 	case packed64:
-		return base64.RawStdEncoding.EncodeToString(b)
+		return base64.RawStdEncoding.AppendEncode(to, b)
 	case packed16:
-		return hex.EncodeToString(b)
+		return hex.AppendEncode(to, b)
 	case packedID:
-		h := hex.EncodeToString(b)
-		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+		for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+			if i > 0 {
+				to = append(to, '-')
+			}
+			to = hex.AppendEncode(to, part)
+		}
+		return to
 	default:
-		return string(b)
+		return append(to, b...)
 	}
 }
 
-// decodeEntries is the reverse. It inflates at most limit bytes, and refuses what
-// encodeEntries would not have written: entries that are incomplete or out of order.
-func decodeEntries(data []byte, limit int) (Inventory, error) {
-	raw, err := inflate(data, limit)
+// decoder is the reverse of encodeEntries. One that is used again needs less memory.
+// It refuses what encodeEntries would not have written: entries that are incomplete
+// or out of order.
+type decoder struct {
+	zr    gzip.Reader
+	raw   bytes.Buffer
+	heads []uint64
+}
+
+// decode inflates at most limit bytes.
+func (d *decoder) decode(data []byte, limit int) (Inventory, error) {
+	n, err := d.open(data, limit)
 	if err != nil {
 		return nil, err
 	}
-	return entriesOf(raw)
+	inv := make(Inventory, n)
+	return inv, d.fill(inv)
 }
 
-// entriesOf is the reverse of columns.
-func entriesOf(raw []byte) (Inventory, error) {
+// decodeShard reads the entries that a reference fixes, as many as there is room for.
+func (d *decoder) decodeShard(ref shardRef, data []byte, inv Inventory) error {
+	if !bytes.Equal(digestOf(data), ref.Digest) {
+		return errors.New("its content is not what the index says")
+	}
+	n, err := d.open(data, ref.Bytes)
+	if err != nil {
+		return err
+	}
+	if n != len(inv) {
+		return fmt.Errorf("it holds %d entries, and the index says %d", n, len(inv))
+	}
+	if err := d.fill(inv); err != nil {
+		return err
+	}
+	return inv.check()
+}
+
+// open inflates, and tells how many entries there are.
+func (d *decoder) open(data []byte, limit int) (int, error) {
+	if err := d.zr.Reset(bytes.NewReader(data)); err != nil {
+		return 0, err
+	}
+	d.raw.Reset()
+	d.raw.Grow(min(limit, 3*len(data)) + bytes.MinRead) // what is usual; entries shrink to about half
+	if _, err := d.raw.ReadFrom(io.LimitReader(&d.zr, int64(limit)+1)); err != nil {
+		return 0, err
+	}
+	if d.raw.Len() > limit {
+		return 0, fmt.Errorf("it inflates to more than %d bytes", limit)
+	}
+	return countOf(d.raw.Bytes())
+}
+
+func countOf(raw []byte) (int, error) {
 	r := &reader{rest: raw}
 	n := r.number()
 	if n > uint64(len(raw)/minEntryBytes) || n > maxBlockEntries {
-		return nil, fmt.Errorf("it claims to hold %d entries in %d bytes", n, len(raw))
+		return 0, fmt.Errorf("it claims to hold %d entries in %d bytes", n, len(raw))
 	}
+	return int(n), r.err
+}
+
+// fill is the reverse of columns, for as many entries as there are.
+func (d *decoder) fill(inv Inventory) error {
+	r := &reader{rest: d.raw.Bytes()}
+	r.number()
 	if w, t := r.number(), r.number(); r.err == nil && (w != wordCount || t != textCount) {
-		return nil, fmt.Errorf("it has %d and %d columns, and this version reads %d and %d", w, t, wordCount, textCount)
+		return fmt.Errorf("it has %d and %d columns, and this version reads %d and %d", w, t, wordCount, textCount)
 	}
-	inv := make(Inventory, n)
 	for c := range wordCount {
 		r.words(inv, c)
 	}
+	d.heads = slices.Grow(d.heads[:0], len(inv))[:len(inv)]
 	for c := range textCount {
-		r.texts(inv, c)
+		r.texts(inv, c, d.heads)
 	}
 	for i := range inv {
 		inv[i].Generation = r.signed()
 	}
+	for i := 0; i < len(inv) && len(r.rest) > 0; i++ {
+		if inv[i].LeftOf = r.signed(); i+1 < len(inv) && len(r.rest) == 0 {
+			r.fail(errTruncated)
+		}
+	}
 	if r.err == nil && len(r.rest) > 0 {
-		return nil, fmt.Errorf("%d bytes are left over", len(r.rest))
+		return fmt.Errorf("%d bytes are left over", len(r.rest))
 	}
 	if r.err != nil {
-		return nil, r.err
+		return r.err
 	}
-	return inv, inv.checkKeys()
+	return inv.checkKeys()
 }
 
 // check says what makes entries unusable.
@@ -229,22 +298,6 @@ func (inv Inventory) checkKeys() error {
 		}
 	}
 	return nil
-}
-
-func inflate(data []byte, limit int) ([]byte, error) {
-	zr, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	// Entries shrink to about half: make room for what is usual, and grow otherwise.
-	buf := bytes.NewBuffer(make([]byte, 0, min(limit, 3*len(data))+bytes.MinRead))
-	if _, err := buf.ReadFrom(io.LimitReader(zr, int64(limit)+1)); err != nil {
-		return nil, err
-	}
-	if buf.Len() > limit {
-		return nil, fmt.Errorf("it inflates to more than %d bytes", limit)
-	}
-	return buf.Bytes(), nil
 }
 
 var errTruncated = errors.New("it ends too early")
@@ -311,32 +364,62 @@ func (r *reader) words(inv Inventory, column int) {
 	}
 }
 
-func (r *reader) texts(inv Inventory, column int) {
-	heads := make([]uint64, len(inv))
+// texts makes one string of a column, and the fields parts of it: that takes less
+// room than a string for each.
+func (r *reader) texts(inv Inventory, column int, heads []uint64) {
+	size := 0
 	for i := range heads {
 		heads[i] = r.number()
+		size += textLen(form(heads[i]&(1<<formBits-1)), min(heads[i]>>formBits, uint64(len(r.rest))))
 	}
+	if r.err != nil {
+		return
+	}
+	var text strings.Builder
+	text.Grow(min(size, 3*len(r.rest))) // no form is longer
+	var one []byte
 	for i, head := range heads {
-		text, err := unpack(form(head&(1<<formBits-1)), r.bytes(head>>formBits))
-		if err != nil {
+		var err error
+		if one, err = unpack(one[:0], form(head&(1<<formBits-1)), r.bytes(head>>formBits)); err != nil {
 			r.fail(err)
+			return
 		}
-		*inv[i].texts()[column] = text
+		begin := text.Len()
+		text.Write(one)
+		*inv[i].texts()[column] = text.String()[begin:]
 	}
 }
 
-func unpack(f form, b []byte) (string, error) {
+// textLen is how long the text of n bytes is, or about that.
+func textLen(f form, n uint64) int {
+	bytes := int(n) //nolint:gosec // no more than there are
+	switch f {
+	case packed64:
+		return base64.RawStdEncoding.EncodedLen(bytes)
+	case packed16:
+		return hex.EncodedLen(bytes)
+	case packedID:
+		return 36
+	case decimal:
+		return (bytes*7*3 + 9) / 10 // seven bits of a byte, ten of which are three digits
+	default:
+		return bytes
+	}
+}
+
+// unpack appends a text to another.
+func unpack(to []byte, f form, b []byte) ([]byte, error) {
 	switch {
 	case f > decimal:
-		return "", fmt.Errorf("a text has the unknown form %d", f)
+		return to, fmt.Errorf("a text has the unknown form %d", f)
 	case f == packedID && len(b) != 16:
-		return "", fmt.Errorf("a UID has %d bytes", len(b))
+		return to, fmt.Errorf("a UID has %d bytes", len(b))
 	case f == decimal:
 		n, size := binary.Uvarint(b)
 		if size != len(b) || size <= 0 {
-			return "", errors.New("a number is malformed")
+			return to, errors.New("a number is malformed")
 		}
-		return strconv.FormatUint(n, 10), nil
+		return strconv.AppendUint(to, n, 10), nil
 	}
-	return textOf(f, b), nil
+	return appendText(to, f, b), nil
 }

@@ -44,8 +44,10 @@
 //
 // Pruning needs get and delete on the types in the inventory, and patch to hand
 // objects over. With watch it sees at once when an object that finalizers hold is
-// gone; without, it asks every two seconds. It needs no list, no cluster role, and
-// no discovery unless a type is no longer served.
+// gone; without, it asks every two seconds. With list it sends one request for each
+// object that goes, and a list for each type and namespace in which ten or more do;
+// without, or where others have far more objects there, two. It needs no cluster
+// role, and no discovery unless a type is no longer served.
 //
 // # The guard
 //
@@ -53,8 +55,14 @@
 // before the first delete, [Guard] looks at what would go in all. It asks for a
 // confirmation when nothing would be left of the set; when more than 50 objects
 // would go and they are more than half of the set; and for each object whose
-// deletion destroys what no apply brings back, see [ProtectedKinds]. Neither a team
-// that renames some objects nor one that removes a service of a set meets it.
+// deletion destroys what no apply brings back, see [ProtectedKinds], or that asks for
+// it in Argo CD's words:
+//
+//	argocd.argoproj.io/sync-options: Prune=confirm
+//
+// Neither a team that renames some objects nor one that removes a service of a set
+// meets it. Each object is measured by the set that it left, also when the Prune is
+// tried again and what took its place has joined the set since.
 //
 // Then nothing is deleted, everything stays on record, and the [GuardError] says
 // what would go and how to confirm it. A confirmation holds for exactly these
@@ -87,7 +95,16 @@
 //	kustomize.toolkit.fluxcd.io/ssa: ignore
 //	client.lifecycle.config.k8s.io/deletion: detach
 //	cli-utils.sigs.k8s.io/on-remove: keep
+//	argocd.argoproj.io/sync-options: Prune=false   (one of several options)
 //	helm.sh/resource-policy: keep
+//
+// It is reported as [Orphaned], with the reason, and leaves the record. It keeps the
+// owner label: a set that names it again takes it up again.
+//
+// Where an applier watches the set and calls a controller when something changes, as
+// ssa's WatchOptions.OnChange, it also tells of objects on their way out: that a
+// finalizer is gone is of use to the next run. A run that finds nothing to do changes
+// nothing, and wakes nobody.
 //
 // # Moving objects to another set
 //
@@ -125,15 +142,17 @@
 // changes and has fewer than 250 joins its neighbour; no other shard is touched.
 //
 // 100,000 entries: 100 shards, 5.2 MB. A process that has just started loads them,
-// compares them and saves a change in 0.4 s, with 102 requests and 100 MB of memory,
-// most of it the entries themselves. One that has them in memory needs two requests.
+// compares them and saves a change in 0.3 s, with 102 requests. The entries take 27 MB
+// of memory, and the store keeps the shards as they are stored, in 5 MB, so that the
+// next round needs two requests. In all such a process has about 120 MiB at most.
 //
 // # Limits
 //
 // A ClusterStore holds [MaxEntries] entries in 2,000 shards, of at most
 // [MaxStoredBytes] after compression and 8 MiB before, and 256 MiB in all; beyond it
 // Save fails with [ErrTooLarge] and the stored inventory stands. Load refuses what
-// claims to be larger before it reads it. Prune waits two minutes for each object,
+// claims to be larger before it reads it, and makes room for what is claimed: for
+// 500,000 entries 88 MB. Prune waits two minutes for each object,
 // eight at a time, unless told otherwise.
 //
 // A process that dies while it saves may leave shards that count for nothing. A
@@ -154,8 +173,10 @@
 // A request is sent up to four times to a server in trouble, over two seconds, or
 // when the server says, within a minute. When none answers any more, the Prune
 // ends. An annotation counts up to 1,000 dependencies, an error names up to 20
-// finalizers, and a [GuardError] up to 100 objects. At most 100 objects are watched
-// at a time.
+// finalizers, and a [GuardError] up to 100 objects. Ten or more objects of one type
+// and namespace that finalizers hold share a list and a watch; of others at most 100
+// are watched at a time. A list is left as soon as it holds 50 objects for each that
+// is looked for.
 //
 // # Threat model
 //

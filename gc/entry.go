@@ -59,6 +59,12 @@ type Entry struct {
 	// field manager's entry as the server recorded it. Their form is the applier's.
 	Intent string `json:"intent,omitempty"`
 	Owned  string `json:"owned,omitempty"`
+
+	// LeftOf is, of an object that left its set and is still to be deleted, the size
+	// of the set that it left; 0 if nothing joined the set since. Reconcile keeps it:
+	// what joins in the place of what left does not hide from the guard how much
+	// that was.
+	LeftOf int64 `json:"leftOf,omitempty"`
 }
 
 // GVR is the resource to address the object by.

@@ -10,3 +10,10 @@ func Shrunk(s *ClusterStore, n int) *ClusterStore {
 func sizesOf(n int) sizes {
 	return sizes{inline: 8 * n, shrink: 3 * n, changes: 4 * n, shard: 5 * n, largest: 10 * n, least: 2 * n}
 }
+
+// Crowding makes a Pruner list and watch together what is in one place, from two
+// objects on.
+func Crowding(p *Pruner) *Pruner {
+	p.many = 2
+	return p
+}

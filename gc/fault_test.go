@@ -99,6 +99,7 @@ type world struct {
 	cfg       *rest.Config
 	all       dynamic.Interface
 	ns        string
+	crowding  bool              // what is pruned is listed and watched together
 	strangers map[string]string // resourceVersions by name
 }
 
@@ -139,6 +140,9 @@ func (w *world) reconcile(ctx context.Context, objs []*unstructured.Unstructured
 	if err != nil {
 		return err
 	}
+	if w.crowding {
+		pruner = gc.Crowding(pruner)
+	}
 	store, err := gc.NewConfigMapStore(cfg, w.ns, "inventory", gc.StoreOptions{})
 	if err != nil {
 		return err
@@ -151,16 +155,21 @@ func (w *world) reconcile(ctx context.Context, objs []*unstructured.Unstructured
 		return err
 	}
 	_, err = gc.Reconcile(ctx, store, gc.Steps{
-		Targets: targets,
-		Apply: func(ctx context.Context, previous gc.Inventory) (gc.Inventory, error) {
-			opts.Previous = previous
-			res, err := applier.Apply(ctx, objs, opts)
-			return res.Entries, err
-		},
+		Targets:      targets,
+		Apply:        ssaApply(applier, objs, opts),
 		Pruner:       pruner,
 		PruneOptions: gc.PruneOptions{Owner: "mine", Manager: ssa.DefaultManager, Concurrency: 1, Guard: gc.Guard{Off: true}},
 	})
 	return err
+}
+
+// ssaApply is the Apply of Steps.
+func ssaApply(applier *ssa.Applier, objs []*unstructured.Unstructured, opts ssa.ApplyOptions) func(context.Context, gc.Inventory) (gc.Inventory, error) {
+	return func(ctx context.Context, previous gc.Inventory) (gc.Inventory, error) {
+		opts.Previous = previous
+		res, err := applier.Apply(ctx, objs, opts)
+		return res.Entries, err
+	}
 }
 
 // settle are processes without faults, until one gets there: what is being deleted
@@ -297,16 +306,19 @@ func TestFaultAtEveryRequest(t *testing.T) {
 		before, during []string
 		faults         []fault
 		namespaces     bool
+		crowding       bool
 	}{
-		{"a set grows, changes and shrinks", []string{"a", "b", "c"}, []string{"a", "b=2", "d", "e"}, []fault{refused, denied, unanswered, killedAfter}, false},
-		{"a definition comes with its resource", []string{"a"}, []string{"a", "definition", "gadget"}, []fault{denied, unanswered, killedAfter}, false},
-		{"a definition goes with its resource", []string{"a", "definition", "gadget"}, []string{"a"}, []fault{denied, unanswered, killedAfter}, false},
-		{"a namespace comes and goes", []string{"a", "namespace", "inside"}, []string{"a=2"}, []fault{denied, unanswered, killedAfter}, true},
+		{"a set grows, changes and shrinks", []string{"a", "b", "c"}, []string{"a", "b=2", "d", "e"}, []fault{refused, denied, unanswered, killedAfter}, false, false},
+		{"a definition comes with its resource", []string{"a"}, []string{"a", "definition", "gadget"}, []fault{denied, unanswered, killedAfter}, false, false},
+		{"a definition goes with its resource", []string{"a", "definition", "gadget"}, []string{"a"}, []fault{denied, unanswered, killedAfter}, false, false},
+		{"a namespace comes and goes", []string{"a", "namespace", "inside"}, []string{"a=2"}, []fault{denied, unanswered, killedAfter}, true, false},
+		{"a set shrinks by many", []string{"a", "b", "c", "d"}, []string{"a"}, []fault{refused, denied, unanswered, killedAfter}, false, true},
 	}
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			w, counter := newWorld(t), &saboteur{}
+			w.crowding = sc.crowding
 			if sc.namespaces {
 				w.endNamespaces(t)
 			}

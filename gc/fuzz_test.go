@@ -13,12 +13,15 @@ func FuzzDecodeEntries(f *testing.F) {
 	f.Add(columns(NewInventory(filled(1), filled(2), Entry{Key: Key{Kind: "ConfigMap", Name: "a"}})))
 	f.Add([]byte{})
 	f.Add([]byte{200, 200, 3, wordCount, textCount})
+	read := func(t *testing.T, raw []byte) (Inventory, error) {
+		return new(decoder).decode(zipped(t, raw), len(raw))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		inv, err := entriesOf(raw)
+		inv, err := read(t, raw)
 		if err != nil {
 			return
 		}
-		back, err := entriesOf(columns(inv))
+		back, err := read(t, columns(inv))
 		require.NoError(t, err)
 		require.True(t, inv.Equal(back), "what was read is written and read the same")
 	})

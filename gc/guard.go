@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -25,8 +26,10 @@ const maxGuardListed = 100
 // a name prefix that changed. So a deletion needs one
 //
 //   - when nothing is left of a set, however small it was;
-//   - when more than Objects objects go, and they are more than Share of the set;
-//   - when an object goes whose deletion destroys what no apply brings back.
+//   - when more than Objects objects go, and they are more than Share of the set,
+//     as it was when they left it;
+//   - when an object goes whose deletion destroys what no apply brings back, or
+//     which asks for it (see SyncOptionsAnnotation).
 //
 // Objects count that are still there, are ours, and would be deleted by this
 // Prune. The zero value has all three rules on.
@@ -134,11 +137,7 @@ func (g Guard) reasons(doomed []*candidate, opts PruneOptions) (reasons []string
 	if set.Before > 0 && set.After == 0 && !g.Emptying {
 		reasons = append(reasons, fmt.Sprintf("nothing would be left of set %q", opts.Owner))
 	}
-	if n > g.objects() && (set.Before <= 0 || float64(n) > g.share()*float64(set.Before)) {
-		of := ""
-		if set.Before > 0 {
-			of = fmt.Sprintf(" of %d", set.Before)
-		}
+	if share, of := shareOf(doomed, set.Before); n > g.objects() && share > g.share() {
 		reasons = append(reasons, fmt.Sprintf("%d%s objects would go", n, of))
 	}
 	kinds := g.Protected
@@ -147,16 +146,45 @@ func (g Guard) reasons(doomed []*candidate, opts PruneOptions) (reasons []string
 	}
 	protected = map[*candidate]bool{}
 	for _, c := range doomed {
-		protected[c] = slices.Contains(kinds, schema.GroupKind{Group: c.entry.Group, Kind: c.entry.Kind})
-		if protected[c] && !slices.Contains(reasons, because(c)) {
-			reasons = append(reasons, because(c))
+		var why string
+		switch {
+		case slices.Contains(kinds, schema.GroupKind{Group: c.entry.Group, Kind: c.entry.Kind}):
+			why = fmt.Sprintf("a %s would go with all that it holds", c.entry.Kind)
+		case hasSyncOption(c.meta, "Prune=confirm"):
+			why = "an object asks for a confirmation by annotation " + SyncOptionsAnnotation + ": Prune=confirm"
+		default:
+			continue
+		}
+		protected[c] = true
+		if !slices.Contains(reasons, why) {
+			reasons = append(reasons, why)
 		}
 	}
 	return reasons, protected
 }
 
-func because(c *candidate) string {
-	return fmt.Sprintf("a %s would go with all that it holds", c.entry.Kind)
+// shareOf is the share of the set that goes, each object measured by the set that it
+// left, and how to say that. Where a size is unknown, it is larger than any.
+func shareOf(doomed []*candidate, before int) (share float64, of string) {
+	counts := map[int64]int{}
+	for _, c := range doomed {
+		size := c.entry.LeftOf
+		if size <= 0 {
+			size = int64(before)
+		}
+		counts[size]++
+	}
+	for size, n := range counts {
+		if size <= 0 {
+			return math.Inf(1), ""
+		}
+		share += float64(n) / float64(size)
+		of = fmt.Sprintf(" of %d", size)
+	}
+	if len(counts) > 1 {
+		of = ""
+	}
+	return share, of
 }
 
 func (g Guard) objects() int {

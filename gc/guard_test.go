@@ -2,6 +2,7 @@ package gc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,9 +19,14 @@ import (
 // some makes n ConfigMaps of the set.
 func (f *fixture) some(t *testing.T, n int) gc.Inventory {
 	t.Helper()
+	return f.named(t, "some", n)
+}
+
+func (f *fixture) named(t *testing.T, prefix string, n int) gc.Inventory {
+	t.Helper()
 	var entries []gc.Entry
 	for i := range n {
-		entries = append(entries, f.make(t, fmt.Sprintf("some-%03d", i), nil))
+		entries = append(entries, f.make(t, fmt.Sprintf("%s-%03d", prefix, i), nil))
 	}
 	return gc.NewInventory(entries...)
 }
@@ -217,6 +223,82 @@ func TestReconcileOfAnEmptyRender(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, rep.Inventory)
 	require.Zero(t, f.count(t))
+}
+
+func TestGuardAsksWhereAnObjectWantsIt(t *testing.T) {
+	f := setup(t)
+	inv := gc.NewInventory(f.make(t, "a", nil), f.make(t, "b", func(u *unstructured.Unstructured) {
+		u.SetAnnotations(map[string]string{gc.SyncOptionsAnnotation: "Prune=confirm"})
+	}))
+	opts := gc.PruneOptions{Owner: "mine", Set: gc.SetSize{Before: 100, After: 98}}
+	_, err := f.pruner.Prune(t.Context(), inv, opts)
+	var refused *gc.GuardError
+	require.ErrorAs(t, err, &refused)
+	require.ErrorContains(t, err, "argocd.argoproj.io/sync-options: Prune=confirm")
+	require.Equal(t, "b", refused.Objects[0].Name)
+	require.Equal(t, 2, f.count(t))
+	opts.Confirm = refused.Confirm
+	_, err = f.pruner.Prune(t.Context(), inv, opts)
+	require.NoError(t, err)
+	require.Zero(t, f.count(t))
+}
+
+// What took the place of what left is on record when the next run begins. It must
+// not make what would go look like a small share of a large set.
+func TestGuardHoldsWhenItIsAskedAgain(t *testing.T) {
+	f := setup(t)
+	old := f.some(t, 6)
+	renamed, more := f.named(t, "new", 6), f.named(t, "more", 30)
+	store := &gc.MemoryStore{}
+	require.NoError(t, store.Save(t.Context(), old))
+	reconcile := func(ok bool, targets gc.Inventory, opts gc.PruneOptions) (gc.Report, error) {
+		opts.Owner, opts.Guard = "mine", gc.Guard{Objects: 5}
+		return gc.Reconcile(t.Context(), store, gc.Steps{
+			Targets: targets,
+			Apply: func(_ context.Context, previous gc.Inventory) (gc.Inventory, error) {
+				for _, e := range previous {
+					require.Zero(t, e.LeftOf)
+				}
+				if !ok {
+					return nil, errors.New("a webhook refused it")
+				}
+				return targets, nil
+			},
+			Pruner: f.pruner, PruneOptions: opts,
+		})
+	}
+	_, err := reconcile(false, renamed, gc.PruneOptions{})
+	require.ErrorContains(t, err, "a webhook")
+	var refused *gc.GuardError
+	for _, targets := range []gc.Inventory{renamed, renamed, renamed.Union(more)} {
+		_, err = reconcile(true, targets, gc.PruneOptions{})
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, []string{"6 of 6 objects would go"}, refused.Reasons)
+	}
+	// One comes back, and three others leave: that is of two sets.
+	wanted := renamed[3:].Union(more).Union(old[:1])
+	_, err = reconcile(true, wanted, gc.PruneOptions{})
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, []string{"8 objects would go"}, refused.Reasons)
+
+	rep, err := reconcile(true, wanted, gc.PruneOptions{Confirm: refused.Confirm})
+	require.NoError(t, err)
+	require.Equal(t, wanted, rep.Inventory)
+	require.Equal(t, len(wanted), f.count(t))
+}
+
+// What one that cannot be deleted left long ago says nothing of the set of today.
+func TestGuardMeasuresEachObjectByTheSetThatItLeft(t *testing.T) {
+	f := setup(t)
+	inv := f.some(t, 8)
+	inv[0].LeftOf = 2
+	opts := gc.PruneOptions{Owner: "mine", Set: gc.SetSize{Before: 1000, After: 992}, Guard: gc.Guard{Objects: 5}}
+	_, err := f.pruner.Prune(t.Context(), inv[:7], opts)
+	var refused *gc.GuardError
+	require.ErrorAs(t, err, &refused, "half of the set of then, and a little of that of today")
+	opts.Guard.Share = 0.6
+	_, err = f.pruner.Prune(t.Context(), inv[:7], opts)
+	require.NoError(t, err)
 }
 
 func TestPruneOptionsAreChecked(t *testing.T) {

@@ -239,6 +239,7 @@ func TestHistories(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			w.crowding = seed%2 == 1
 			h := &history{
 				world: w, t: t, rnd: rand.New(rand.NewPCG(seed, 4)), client: w.all.Resource(configMaps).Namespace(w.ns),
 				applied: map[types.UID]bool{}, strange: map[types.UID]bool{},

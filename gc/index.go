@@ -1,7 +1,6 @@
 package gc
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -126,8 +125,9 @@ func decodeIndex(parts map[string][]byte) (index, error) {
 		return index{}, fmt.Errorf("%s: %w", partShards, err)
 	}
 	x.Shards, x.Stale = doc.Shards, doc.Stale
+	var d decoder
 	if data := parts[partChanges]; len(data) > 0 {
-		if x.Changes, err = decodeEntries(data, maxInflatedBytes); err == nil {
+		if x.Changes, err = d.decode(data, maxInflatedBytes); err == nil {
 			err = x.Changes.check()
 		}
 		if err != nil {
@@ -135,7 +135,7 @@ func decodeIndex(parts map[string][]byte) (index, error) {
 		}
 	}
 	if data := parts[partRemoved]; len(data) > 0 {
-		if x.Removed, err = decodeEntries(data, maxInflatedBytes); err != nil {
+		if x.Removed, err = d.decode(data, maxInflatedBytes); err != nil {
 			return index{}, fmt.Errorf("%s: %w", partRemoved, err)
 		}
 	}
@@ -186,19 +186,4 @@ func decodeShards(data []byte) (shardsDocument, error) {
 		return shardsDocument{}, fmt.Errorf("its shards hold %d entries of at most %d in %d bytes of at most %d", entries, MaxEntries, total, maxTotalBytes)
 	}
 	return doc, nil
-}
-
-// decodeShard reads the entries that a reference fixes.
-func decodeShard(ref shardRef, data []byte) (Inventory, error) {
-	if !bytes.Equal(digestOf(data), ref.Digest) {
-		return nil, errors.New("its content is not what the index says")
-	}
-	inv, err := decodeEntries(data, ref.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	if len(inv) != ref.Entries {
-		return nil, fmt.Errorf("it holds %d entries, and the index says %d", len(inv), ref.Entries)
-	}
-	return inv, inv.check()
 }

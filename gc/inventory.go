@@ -4,8 +4,9 @@ import (
 	"slices"
 )
 
-// Inventory is a set of entries: at most one per [Key], ordered by it. The zero
-// value is the empty set. Its methods change neither operand.
+// Inventory is a set of entries: at most one per [Key], ordered by it; NewInventory
+// makes one of entries in any order. The zero value is the empty set. Its methods
+// change neither operand.
 type Inventory []Entry
 
 // NewInventory makes a set of entries. Of several with one key the last wins.
@@ -63,19 +64,27 @@ func (inv Inventory) Union(other []Entry) Inventory {
 func byKey(a, b Entry) int { return a.Compare(b.Key) }
 
 // Minus returns the entries whose key other does not hold.
-func (inv Inventory) Minus(other Inventory) Inventory {
+func (inv Inventory) Minus(other Inventory) Inventory { return inv.pick(other, false) }
+
+// Intersect returns the entries whose key other holds as well.
+func (inv Inventory) Intersect(other Inventory) Inventory { return inv.pick(other, true) }
+
+// pick returns the entries whose key other holds, or those whose key it does not.
+func (inv Inventory) pick(other Inventory, held bool) Inventory {
 	var out Inventory
 	for _, e := range inv {
-		if !other.Has(e.Key) {
+		for len(other) > 0 && byKey(other[0], e) < 0 {
+			other = other[1:]
+		}
+		if held == (len(other) > 0 && other[0].Key == e.Key) {
 			out = append(out, e)
 		}
 	}
 	return out
 }
 
-// Intersect returns the entries whose key other holds as well.
-func (inv Inventory) Intersect(other Inventory) Inventory {
-	return inv.Minus(inv.Minus(other))
+func (inv Inventory) anyLeft() bool {
+	return slices.ContainsFunc(inv, func(e Entry) bool { return e.LeftOf != 0 })
 }
 
 // Equal reports whether both hold the same entries, digests included.

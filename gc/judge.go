@@ -25,9 +25,26 @@ const (
 // it is deleted: "background", "foreground" or "orphan", in any case.
 const PropagationAnnotation = "gitopskit.dev/propagation"
 
+// SyncOptionsAnnotation is Argo CD's, a comma-separated list: Prune=false keeps an
+// object that leaves its set, and Prune=confirm makes the guard ask.
+const SyncOptionsAnnotation = "argocd.argoproj.io/sync-options"
+
+// hasSyncOption reports whether an object carries an option of Argo CD's.
+func hasSyncOption(meta *metav1.PartialObjectMetadata, option string) bool {
+	for o := range strings.SplitSeq(meta.Annotations[SyncOptionsAnnotation], ",") {
+		if strings.EqualFold(strings.TrimSpace(o), option) {
+			return true
+		}
+	}
+	return false
+}
+
 // keepMark finds what asks for an object to be kept: annotations, and in Flux's
 // words labels as well, in any case as there.
 func keepMark(meta *metav1.PartialObjectMetadata) string {
+	if hasSyncOption(meta, "Prune=false") {
+		return "annotation " + SyncOptionsAnnotation + ": Prune=false"
+	}
 	for _, m := range [...]struct {
 		key, value string
 		label      bool

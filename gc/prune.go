@@ -23,19 +23,20 @@ const (
 // Pruner deletes what left a set. It is safe for concurrent use.
 type Pruner struct {
 	client *kube.Client
+	many   int // objects of one place that are listed and watched together
 }
 
 // NewPruner returns a Pruner for the cluster and the identity of cfg. It needs
 // get and delete on the types of the objects that it is given, patch to hand them
 // over, and watch on those whose deletion takes time because of finalizers (without
-// it, it asks every two seconds). Only for a type that is no longer served as it was
+// it, it asks every two seconds). With list, it costs half of the requests. Only for a type that is no longer served as it was
 // applied does it ask which versions there are, as everyone may.
 func NewPruner(cfg *rest.Config) (*Pruner, error) {
 	c, err := kube.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Pruner{client: c}, nil
+	return &Pruner{client: c, many: listFrom}, nil
 }
 
 // PruneOptions says what may be deleted and how. Owner is required.
@@ -106,8 +107,9 @@ type PruneResult struct {
 }
 
 // Prune deletes the objects of gone and waits until each is seen to be gone.
-// Each object costs two requests: one that looks at its metadata and one that
-// deletes exactly that version.
+// Each object costs one request, which deletes exactly the version that was looked
+// at, and where fewer than ten go of one type and namespace, or listing them is
+// refused, one for the look at its metadata. Where ten or more go, one list tells.
 //
 // First all are looked at. What then is to be deleted must pass the guard: else
 // nothing is done, and the error is a *GuardError that names what would go and how
@@ -132,11 +134,10 @@ func (p *Pruner) Prune(ctx context.Context, gone Inventory, opts PruneOptions) (
 		return PruneResult{Kept: gone}, err
 	}
 	gone = NewInventory(gone...) // ordered, whoever made it
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := newPruning(p, opts, cancel)
+	ctx, r := p.begin(ctx, opts)
+	defer r.stop()
 	cs := candidates(gone)
-	r.each(ctx, cs, r.look)
+	r.lookAll(ctx, cs)
 	settleParents(cs)
 	if err := opts.Guard.check(cs, opts); err != nil && ctx.Err() == nil {
 		return PruneResult{Kept: gone}, err

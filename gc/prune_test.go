@@ -115,6 +115,9 @@ func TestPruneLeavesAlone(t *testing.T) {
 		{"kept-in-helm-words", func(u *unstructured.Unstructured) {
 			u.SetAnnotations(map[string]string{"helm.sh/resource-policy": "keep"})
 		}, nil, gc.Orphaned, "helm.sh/resource-policy"},
+		{"kept-in-argo-words", func(u *unstructured.Unstructured) {
+			u.SetAnnotations(map[string]string{gc.SyncOptionsAnnotation: "ServerSideApply=true, Prune=false"})
+		}, nil, gc.Orphaned, "argocd.argoproj.io/sync-options: Prune=false"},
 		{"of-another-set", func(u *unstructured.Unstructured) {
 			u.SetLabels(map[string]string{gc.OwnerLabel: "theirs"})
 		}, nil, gc.Foreign, `"theirs", not "mine"`},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -63,12 +64,13 @@ func Reconcile(ctx context.Context, store Store, s Steps) (Report, error) {
 	r := reconcile{store: store, report: Report{Inventory: stored}}
 	union := s.Targets.Union(stored)
 	if len(union) != len(stored) {
+		markLeft(union, s.Targets, stored)
 		if err := r.save(ctx, union); err != nil {
 			return r.report, err
 		}
 	}
-	applied, err := s.Apply(ctx, union.Intersect(s.Targets))
-	union = union.Union(applied)
+	applied, err := s.Apply(ctx, wantedAgain(union.Intersect(s.Targets)))
+	union = union.Union(wantedAgain(applied))
 	if err != nil {
 		return r.report, r.saveAfter(ctx, union, err)
 	}
@@ -81,6 +83,35 @@ func Reconcile(ctx context.Context, store Store, s Steps) (Report, error) {
 		keep = r.report.Pruned.left(gone, err)
 	}
 	return r.report, r.saveAfter(ctx, wanted.Union(keep).Union(r.report.Held), err)
+}
+
+// markLeft notes in all, before others join the set, the size of the set that is
+// left by what is not wanted any more. Else the next run, after one that was killed,
+// failed or was refused by the guard, would take it for a part of a larger set.
+func markLeft(all, wanted, stored Inventory) {
+	size := len(stored)
+	for _, e := range stored {
+		if e.LeftOf > 0 {
+			size--
+		}
+	}
+	for i, e := range all {
+		if e.LeftOf == 0 && !wanted.Has(e.Key) {
+			all[i].LeftOf = int64(size)
+		}
+	}
+}
+
+// wantedAgain returns the entries as those of objects that did not leave the set.
+func wantedAgain(inv Inventory) Inventory {
+	if !inv.anyLeft() {
+		return inv
+	}
+	inv = slices.Clone(inv)
+	for i := range inv {
+		inv[i].LeftOf = 0
+	}
+	return inv
 }
 
 func (s Steps) pruneFunc(size SetSize) func(context.Context, Inventory) (PruneResult, error) {
@@ -138,8 +169,10 @@ func (p PruneResult) left(gone Inventory, err error) Inventory {
 	}
 	var settled Inventory
 	for _, o := range p.Objects {
-		if o.Outcome != Failed {
+		switch o.Outcome {
+		case Deleted, Absent, Orphaned, Foreign, HandedOver:
 			settled = append(settled, Entry{Key: o.Key})
+		case Failed:
 		}
 	}
 	return gone.Minus(NewInventory(settled...)).Union(kept)

@@ -25,7 +25,8 @@ type ReleaseOptions struct {
 // Release lets objects go without deleting them, on the very version that was
 // looked at: their owner label is given to another set, or removed. From then on
 // Prune takes them for Foreign, and they leave the record of the set that let go.
-// Call it before that set drops them. It needs get and patch.
+// Call it before that set drops them. It needs get and patch, and looks at many by a
+// list, as Prune does.
 //
 // Objects that are absent, or are not ours, are left as they are. The error is a
 // *PruneError with those that could not be released; nothing happened to them.
@@ -40,13 +41,13 @@ func (p *Pruner) Release(ctx context.Context, entries Inventory, opts ReleaseOpt
 	if opts.To == opts.Owner {
 		return PruneResult{Kept: entries}, errors.New("release: ReleaseOptions.To is the set that lets go; name another, or none")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := newPruning(p, po, cancel)
+	ctx, r := p.begin(ctx, po)
+	defer r.stop()
 	r.letGo = true
 	cs := candidates(NewInventory(entries...))
-	r.each(ctx, cs, func(ctx context.Context, c *candidate) {
-		if r.look(ctx, c); !c.settled {
+	r.lookAll(ctx, cs)
+	each(r, cs, func(c *candidate) {
+		if !c.settled {
 			c.moves = opts.To
 			r.handOver(ctx, c)
 		}

@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,21 +35,34 @@ type pruning struct {
 	opts    PruneOptions
 	cancel  context.CancelCauseFunc // of the whole call
 	watches chan struct{}
-	letGo   bool       // Release: nothing is deleted
-	mu      sync.Mutex // of Progress, in Release
+	letGo   bool // Release: nothing is deleted
+
+	crowds  map[place]*crowd
+	crowded sync.WaitGroup
+
+	mu       sync.Mutex // of what follows, and of Progress in Release
+	versions map[Entry]func() (string, error)
 }
 
-func newPruning(p *Pruner, opts PruneOptions, cancel context.CancelCauseFunc) *pruning {
-	return &pruning{Pruner: p, opts: opts, cancel: cancel, watches: make(chan struct{}, maxWatches)}
+// begin begins a call that ends with stop.
+func (p *Pruner) begin(ctx context.Context, opts PruneOptions) (context.Context, *pruning) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &pruning{Pruner: p, opts: opts, cancel: cancel, watches: make(chan struct{}, maxWatches),
+		crowds: map[place]*crowd{}, versions: map[Entry]func() (string, error){}}
 }
 
-// each does something for all candidates, so many at a time.
-func (r *pruning) each(ctx context.Context, cs []*candidate, do func(context.Context, *candidate)) {
+func (r *pruning) stop() {
+	r.cancel(nil)
+	r.crowded.Wait()
+}
+
+// each does something for all items, so many at a time as there may be requests.
+func each[T any](r *pruning, items []T, do func(T)) {
 	var g errgroup.Group
 	g.SetLimit(r.opts.Concurrency)
-	for _, c := range cs {
+	for _, item := range items {
 		g.Go(func() error {
-			do(ctx, c)
+			do(item)
 			return nil
 		})
 	}
@@ -70,102 +82,6 @@ func (r *pruning) failed(ctx context.Context, c *candidate, err error) {
 		err = kube.Redact(err) // a refusal may quote its value
 	}
 	c.fail(err)
-}
-
-// look decides what is to become of a candidate.
-func (r *pruning) look(ctx context.Context, c *candidate) {
-	if !r.see(ctx, c) || r.opts.Elsewhere == nil {
-		return
-	}
-	if c.moves = r.opts.Elsewhere(c.entry.Key); c.moves == r.opts.Owner {
-		c.fail(errors.New("PruneOptions.Elsewhere names the set that it is leaving; return another, or \"\""))
-	} else if err := checkOwner(c.moves); err != nil {
-		c.fail(fmt.Errorf("PruneOptions.Elsewhere: %w", err))
-	}
-}
-
-// see reads an object's metadata and settles the candidate if it is gone or must
-// not be touched. It returns whether there is something to do.
-func (r *pruning) see(ctx context.Context, c *candidate) bool {
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	meta, err := r.get(limited, c)
-	err = inTime(ctx, err)
-	switch {
-	case err != nil:
-		r.failed(ctx, c, err)
-		return false
-	case meta == nil:
-		c.settle(Absent, "")
-		return false
-	}
-	c.meta = meta
-	if outcome, why := c.judge(r.opts, r.letGo); outcome != "" {
-		c.settle(outcome, why)
-		return false
-	}
-	if c.how, err = c.propagation(r.opts); err != nil && !r.letGo {
-		c.fail(err)
-		return false
-	}
-	c.pinned = meta.UID
-	meta.ManagedFields = nil // the largest part, and no longer needed
-	return true
-}
-
-// get reads an object's metadata; nil means that it is gone. Its type may no
-// longer be served as it was applied, but in another version. If in none, the
-// definition was deleted, and its objects with it.
-func (r *pruning) get(ctx context.Context, c *candidate) (*metav1.PartialObjectMetadata, error) {
-	read := func() (*metav1.PartialObjectMetadata, error) { return r.client.GetMetadata(ctx, c.target()) }
-	meta, err := retry(ctx, read)
-	if kube.TypeNotServed(err) {
-		version, findErr := r.servedVersion(ctx, c.entry)
-		if findErr != nil || version == "" {
-			return nil, findErr
-		}
-		c.version = version
-		meta, err = retry(ctx, read)
-		if kube.TypeNotServed(err) {
-			return nil, err
-		}
-	}
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	return meta, err
-}
-
-// servedVersion finds a version in which the server knows an object's type; empty
-// if there is none. While a definition comes or goes, a group may name a version
-// that is not there: then it asks again, and rather fails than forgets an object.
-func (r *pruning) servedVersion(ctx context.Context, e Entry) (string, error) {
-	for delay, attempt := retryDelay, 1; ; delay, attempt = 4*delay, attempt+1 {
-		v, err := r.findVersion(ctx, e)
-		if !apierrors.IsNotFound(err) || attempt == retryAttempts || pause(ctx, delay) != nil {
-			return v, err
-		}
-	}
-}
-
-func (r *pruning) findVersion(ctx context.Context, e Entry) (string, error) {
-	versions, err := retry(ctx, func() ([]string, error) { return r.client.Versions(ctx, e.Group) })
-	if err != nil {
-		return "", fmt.Errorf("ask the API server for the versions of %s: %w", e.Group, err)
-	}
-	for _, v := range versions {
-		gv := schema.GroupVersion{Group: e.Group, Version: v}
-		list, err := retry(ctx, func() (*metav1.APIResourceList, error) { return r.client.Resources(ctx, gv) })
-		if err != nil {
-			return "", fmt.Errorf("ask the API server for the types of %s: %w", gv, err)
-		}
-		for _, res := range list.APIResources {
-			if res.Name == e.Resource && res.Kind == e.Kind && res.Namespaced == (e.Namespace != "") {
-				return v, nil
-			}
-		}
-	}
-	return "", nil
 }
 
 // retry sends a request again while the server is in trouble, within bounds.

@@ -3,6 +3,7 @@ package gc
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -21,15 +22,46 @@ type sizes struct {
 var defaultSizes = sizes{inline: 2000, shrink: 500, changes: 1000, shard: 1000, largest: 2000, least: 250}
 
 // leaf is a shard as it is stored: a run of the inventory, in the order of keys.
-// The runs of an inventory's leaves follow each other without overlap.
+// The runs of an inventory's leaves follow each other without overlap. It is kept
+// as it is stored, which takes a quarter of the room of its entries.
 type leaf struct {
-	ref     shardRef
-	uid     types.UID // of the object
-	entries Inventory
+	ref   shardRef
+	uid   types.UID // of the object
+	data  []byte
+	first Key
+	seed  maphash.Seed
+	sum   uint64
+}
+
+// newLeaf is the leaf of a shard that holds the entries.
+func newLeaf(ref shardRef, uid types.UID, data []byte, inv Inventory) leaf {
+	l := leaf{ref: ref, uid: uid, data: data, first: inv[0].Key, seed: maphash.MakeSeed()}
+	l.sum = l.sumOf(inv)
+	return l
+}
+
+// sumOf tells entries from others. Nobody can choose ones with the same sum, and
+// by chance two have it once in 2^64.
+func (l leaf) sumOf(inv Inventory) uint64 {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	for i := range inv {
+		maphash.WriteComparable(&h, inv[i])
+	}
+	return h.Sum64()
+}
+
+func (l leaf) holds(inv Inventory) bool {
+	return len(inv) == l.ref.Entries && l.sumOf(inv) == l.sum
+}
+
+func (l leaf) entries() (Inventory, error) {
+	inv := make(Inventory, l.ref.Entries)
+	return inv, new(decoder).decodeShard(l.ref, l.data, inv)
 }
 
 // piece is a run of an inventory that is to be stored. It is one with a leaf
-// whose entries are the same, or it is written anew.
+// that holds the same entries, or it is written anew.
 type piece struct {
 	entries Inventory
 	same    *leaf
@@ -38,16 +70,19 @@ type piece struct {
 // plan decides how to store an inventory beside the leaves that there are: in the
 // index alone, as changes to the leaves, or, once there are many, with new leaves
 // in the place of those that changed.
-func plan(leaves []leaf, inv Inventory, z sizes) (index, []piece) {
+func plan(leaves []leaf, inv Inventory, z sizes) (index, []piece, error) {
 	if len(inv) <= z.shrink || len(leaves) == 0 && len(inv) <= z.inline {
-		return index{Changes: inv}, nil
+		return index{Changes: inv}, nil, nil
 	}
 	pieces := cut(leaves, inv)
-	changes, removed := changesOf(leaves, pieces)
-	if len(leaves) > 0 && len(changes)+len(removed) <= z.changes {
-		return index{Changes: changes, Removed: removed}, unchanged(leaves)
+	changes, removed, err := changesOf(leaves, pieces, z.changes)
+	if err != nil {
+		return index{}, nil, err
 	}
-	return index{}, split(join(pieces, z), z)
+	if len(leaves) > 0 && len(changes)+len(removed) <= z.changes {
+		return index{Changes: changes, Removed: removed}, unchanged(leaves), nil
+	}
+	return index{}, split(join(pieces, z), z), nil
 }
 
 // rewrite plans without changes in the index, for when they do not fit.
@@ -58,7 +93,7 @@ func rewrite(leaves []leaf, inv Inventory, z sizes) []piece {
 func unchanged(leaves []leaf) []piece {
 	out := make([]piece, len(leaves))
 	for i := range leaves {
-		out[i] = piece{leaves[i].entries, &leaves[i]}
+		out[i].same = &leaves[i]
 	}
 	return out
 }
@@ -72,10 +107,10 @@ func cut(leaves []leaf, inv Inventory) []piece {
 	for i := range leaves {
 		end := len(inv)
 		if i+1 < len(leaves) {
-			end, _ = inv.search(leaves[i+1].entries[0].Key)
+			end, _ = inv.search(leaves[i+1].first)
 		}
 		out[i].entries = inv[:end]
-		if slices.Equal(out[i].entries, leaves[i].entries) {
+		if leaves[i].holds(out[i].entries) {
 			out[i].same = &leaves[i]
 		}
 		inv = inv[end:]
@@ -83,13 +118,17 @@ func cut(leaves []leaf, inv Inventory) []piece {
 	return out
 }
 
-// changesOf compares what cut made of the same leaves with them.
-func changesOf(leaves []leaf, pieces []piece) (changes, removed Inventory) {
+// changesOf compares what cut made of the same leaves with them. It stops when
+// there are more changes than most.
+func changesOf(leaves []leaf, pieces []piece, most int) (changes, removed Inventory, err error) {
 	for i, p := range pieces {
-		if p.same != nil || i >= len(leaves) {
+		if p.same != nil || i >= len(leaves) || len(changes)+len(removed) > most {
 			continue
 		}
-		old := leaves[i].entries
+		old, err := leaves[i].entries()
+		if err != nil {
+			return nil, nil, err
+		}
 		for _, e := range p.entries {
 			if before, ok := old.Lookup(e.Key); !ok || before != e {
 				changes = append(changes, e)
@@ -99,7 +138,7 @@ func changesOf(leaves []leaf, pieces []piece) (changes, removed Inventory) {
 			removed = append(removed, Entry{Key: e.Key})
 		}
 	}
-	return changes, removed
+	return changes, removed, nil
 }
 
 // join drops pieces that became empty, and puts those that became small together
@@ -190,35 +229,32 @@ func encodePiece(p piece) ([]block, error) {
 	return append(left, right...), err
 }
 
-// whole puts the inventory together again.
-func (x index) whole(leaves []leaf) (Inventory, error) {
-	n := 0
+// whole makes the inventory of the entries of the leaves. It changes them.
+func (x index) whole(leaves []leaf, inv Inventory) (Inventory, error) {
+	rest, last := inv, Key{}
 	for _, l := range leaves {
-		n += len(l.entries)
-	}
-	base := make(Inventory, 0, n)
-	for _, l := range leaves {
-		if len(base) > 0 && base[len(base)-1].Compare(l.entries[0].Key) >= 0 {
+		if last.Compare(l.first) >= 0 {
 			return nil, fmt.Errorf("shard %d begins before the one ahead of it ends", l.ref.Number)
 		}
-		base = append(base, l.entries...)
+		last = rest[l.ref.Entries-1].Key
+		rest = rest[l.ref.Entries:]
 	}
 	if len(x.Removed) > 0 {
-		base = base.Minus(x.Removed)
+		inv = slices.DeleteFunc(inv, func(e Entry) bool { return x.Removed.Has(e.Key) })
 	}
 	var added Inventory
 	for _, e := range x.Changes {
-		if i, ok := base.search(e.Key); ok {
-			base[i] = e
+		if i, ok := inv.search(e.Key); ok {
+			inv[i] = e
 		} else {
 			added = append(added, e)
 		}
 	}
 	if len(added) > 0 {
-		base = base.Union(added)
+		inv = inv.Union(added)
 	}
-	if len(base) > MaxEntries {
+	if len(inv) > MaxEntries {
 		return nil, errors.New("it holds more entries than a store may")
 	}
-	return base, nil
+	return inv, nil
 }

@@ -39,7 +39,7 @@ func TestEveryFieldOfAnEntryIsStored(t *testing.T) {
 	want := Inventory{filled(1), filled(2)}
 	data, size, err := encodeEntries(want)
 	require.NoError(t, err)
-	got, err := decodeEntries(data, size)
+	got, err := new(decoder).decode(data, size)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
@@ -71,9 +71,9 @@ func TestPackGivesBackTheSameText(t *testing.T) {
 	for _, tt := range tests {
 		f, b := pack(tt.text)
 		require.Equal(t, tt.form, f, tt.text)
-		got, err := unpack(f, b)
+		got, err := unpack(nil, f, b)
 		require.NoError(t, err)
-		require.Equal(t, tt.text, got)
+		require.Equal(t, tt.text, string(got))
 	}
 }
 
@@ -87,7 +87,8 @@ func number(i, version int) Entry {
 // stow does what Save and Load do, without a cluster.
 func stow(t *testing.T, leaves []leaf, inv Inventory, next *int) (index, []leaf, int) {
 	t.Helper()
-	x, pieces := plan(leaves, inv, smallSizes)
+	x, pieces, err := plan(leaves, inv, smallSizes)
+	require.NoError(t, err)
 	blocks, err := encodeBlocks(pieces)
 	require.NoError(t, err)
 	var out []leaf
@@ -100,11 +101,22 @@ func stow(t *testing.T, leaves []leaf, inv Inventory, next *int) (index, []leaf,
 		written++
 		*next++
 		b.ref.Number = *next
-		entries, err := decodeShard(b.ref, b.data)
-		require.NoError(t, err)
-		out = append(out, leaf{ref: b.ref, entries: entries})
+		out = append(out, newLeaf(b.ref, "", b.data, b.entries))
 	}
 	return x, out, written
+}
+
+// allOf are the entries of the leaves, as Load has them.
+func allOf(t *testing.T, leaves []leaf) Inventory {
+	t.Helper()
+	var out Inventory
+	for _, l := range leaves {
+		entries, err := l.entries()
+		require.NoError(t, err)
+		require.True(t, l.holds(entries))
+		out = append(out, entries...)
+	}
+	return out
 }
 
 // Over random histories, what is put together again is what was stored, shards
@@ -130,12 +142,12 @@ func TestRandomHistoriesOfShards(t *testing.T) {
 			}
 			inv = NewInventory(inv...)
 			x, now, _ := stow(t, leaves, inv, &next)
-			got, err := x.whole(now)
+			got, err := x.whole(now, allOf(t, now))
 			require.NoError(t, err)
 			require.True(t, inv.Equal(got), "seed %d step %d", seed, step)
 			for _, l := range now {
-				require.NotEmpty(t, l.entries)
-				require.LessOrEqual(t, len(l.entries), smallSizes.largest)
+				require.NotZero(t, l.ref.Entries)
+				require.LessOrEqual(t, l.ref.Entries, smallSizes.largest)
 			}
 			if len(now) > 0 {
 				require.LessOrEqual(t, len(x.Changes)+len(x.Removed), smallSizes.changes)
@@ -202,7 +214,9 @@ func TestTooLargeForOneObjectIsHalved(t *testing.T) {
 }
 
 func TestOverlappingShardsAreDamage(t *testing.T) {
-	_, err := index{}.whole([]leaf{{entries: Inventory{number(1, 0), number(3, 0)}}, {entries: Inventory{number(2, 0)}}})
+	inv := Inventory{number(1, 0), number(3, 0), number(2, 0)}
+	leaves := []leaf{newLeaf(shardRef{Entries: 2}, "", nil, inv[:2]), newLeaf(shardRef{Entries: 1}, "", nil, inv[2:])}
+	_, err := index{}.whole(leaves, inv)
 	require.ErrorContains(t, err, "begins before the one ahead of it ends")
 }
 
@@ -211,11 +225,11 @@ func TestAttackClaims(t *testing.T) {
 	header := func(n uint64) []byte { // entries that are claimed and not there
 		return append(appendUvarints(n), wordCount, textCount)
 	}
-	_, err := decodeEntries(zipped(t, header(1<<40)), 1<<20)
+	_, err := new(decoder).decode(zipped(t, header(1<<40)), 1<<20)
 	require.ErrorContains(t, err, "claims to hold")
-	_, err = decodeEntries(zipped(t, append(header(5000), make([]byte, 100)...)), 1<<20)
+	_, err = new(decoder).decode(zipped(t, append(header(5000), make([]byte, 100)...)), 1<<20)
 	require.ErrorContains(t, err, "claims to hold")
-	_, err = decodeEntries(zipped(t, append(header(1), 200, 200, 200, 200, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 1<<20)
+	_, err = new(decoder).decode(zipped(t, append(header(1), 200, 200, 200, 200, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 1<<20)
 	require.ErrorContains(t, err, "words for 1 entries")
 
 	shards := func(n, entries, bytes int) string {

@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/gitopskit/gitopskit/internal/clip"
@@ -45,78 +44,113 @@ func (e *BlockedError) Error() string {
 func (e *BlockedError) Unwrap() error { return e.Err }
 
 const (
-	// rewatchDelay keeps a server that ends each watch at once from being flooded.
+	// rewatchDelay keeps a server that ends each watch at once from being flooded; it
+	// grows to pollDelay.
 	rewatchDelay = 100 * time.Millisecond
 	// pollDelay is how often an identity asks that may not watch.
 	pollDelay = 2 * time.Second
-	// lookTimeout bounds the question what blocks a deletion, after its time is up.
+	// lookTimeout bounds a question what blocks a deletion, after its time is up.
 	lookTimeout = 5 * time.Second
 	// maxBlockers bounds the finalizers and conditions that are named.
 	maxBlockers = 20
 )
 
-// waitGone watches one object until it is gone or replaced. It bears with a server
-// in trouble until the time is up.
+// waitGone waits until an object is gone or replaced. It bears with a server in
+// trouble until the time is up.
 func (r *pruning) waitGone(ctx context.Context, c *candidate) error {
 	limited, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	meta, uid := c.meta, c.meta.UID
-	for delay := rewatchDelay; ; {
-		now, err := r.follow(limited, c.target(), uid)
+	if r.waitInCrowd(ctx, limited.Done(), c) {
+		return nil
+	}
+	meta, mayWatch := c.meta, true
+	for delay := rewatchDelay; limited.Err() == nil; delay = min(2*delay, pollDelay) {
+		now, err := r.follow(limited, c, mayWatch)
 		switch {
 		case err == nil && now == nil:
 			return nil
 		case err == nil:
 			meta = now
-		case ctx.Err() != nil, limited.Err() != nil:
+		case limited.Err() != nil:
 		case apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err):
-			delay = pollDelay
+			if !mayWatch {
+				return fmt.Errorf("deleted, but its end cannot be seen: %w", err)
+			}
+			mayWatch = false
+			continue
 		case !kube.Transient(err):
 			return fmt.Errorf("deleted, but its end cannot be watched: %w", err)
 		}
-		if pause(limited, delay) == nil {
-			continue
+		if !mayWatch {
+			delay = pollDelay
 		}
-		if ctx.Err() != nil {
-			return blocked(c, meta, "the prune was ended", context.Cause(ctx))
-		}
-		e := blocked(c, meta, fmt.Sprintf("%s were over", r.opts.Timeout), context.Cause(limited))
-		if c.phase == phaseParents {
-			e.Conditions = r.conditions(ctx, c.target())
-		}
-		return e
+		_ = pause(limited, delay) // the loop sees that it is over
 	}
+	return r.overdue(ctx, c, meta)
 }
 
-// follow watches an object until it is gone (nil) or the watch ends.
-func (r *pruning) follow(ctx context.Context, t kube.Target, uid types.UID) (*metav1.PartialObjectMetadata, error) {
+// overdue looks for the last time at an object whose end was not seen, and says
+// what holds it.
+func (r *pruning) overdue(ctx context.Context, c *candidate, meta *metav1.PartialObjectMetadata) error {
+	if ctx.Err() != nil {
+		return blocked(c, meta, "the prune was ended", context.Cause(ctx))
+	}
+	limited, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	now, err := r.still(limited, c)
+	if err == nil && now == nil {
+		return nil
+	}
+	if err == nil {
+		meta = now
+	}
+	e := blocked(c, meta, fmt.Sprintf("%s were over", r.opts.Timeout), context.DeadlineExceeded)
+	if c.phase == phaseParents {
+		e.Conditions = r.conditions(ctx, c.target())
+	}
+	return e
+}
+
+// still reads the metadata of an object on its way; nil means that it is gone.
+func (r *pruning) still(ctx context.Context, c *candidate) (*metav1.PartialObjectMetadata, error) {
+	meta, err := r.client.GetMetadata(ctx, c.target())
+	if apierrors.IsNotFound(err) || err == nil && meta.UID != c.meta.UID {
+		return nil, nil
+	}
+	return meta, err
+}
+
+// follow watches an object until it is gone (nil) or the watch ends. The watch
+// begins before the look, so that nothing is missed between them: one from the
+// version of the object may be refused as too old.
+func (r *pruning) follow(ctx context.Context, c *candidate, mayWatch bool) (*metav1.PartialObjectMetadata, error) {
+	if !mayWatch {
+		return r.still(ctx, c)
+	}
 	select {
 	case r.watches <- struct{}{}:
 		defer func() { <-r.watches }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	meta, err := r.client.GetMetadata(ctx, t)
-	if apierrors.IsNotFound(err) || err == nil && meta.UID != uid {
-		return nil, nil
-	}
+	t := c.target()
+	w, err := r.client.Metadata.Resource(t.GroupVersionResource).Namespace(t.Namespace).Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", t.Name).String(),
+	})
 	if err != nil {
 		return nil, err
 	}
-	w, err := r.client.Metadata.Resource(t.GroupVersionResource).Namespace(t.Namespace).Watch(ctx, metav1.ListOptions{
-		FieldSelector:   fields.OneTermEqualSelector("metadata.name", t.Name).String(),
-		ResourceVersion: meta.ResourceVersion,
-	})
-	if err != nil {
-		return meta, err
-	}
 	defer w.Stop()
+	meta, err := r.still(ctx, c)
+	if meta == nil || err != nil {
+		return nil, err
+	}
 	for ev := range w.ResultChan() {
 		now, ok := ev.Object.(*metav1.PartialObjectMetadata)
 		switch {
-		case !ok: // an error, such as a version that is too old: look again
+		case !ok: // an error: look again
 			return meta, nil
-		case ev.Type == watch.Deleted:
+		case ev.Type == watch.Deleted || now.UID != c.meta.UID:
 			return nil, nil
 		}
 		meta = now

@@ -3,7 +3,6 @@ package gc
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -123,8 +122,7 @@ func (s *ClusterStore) writeBlock(ctx context.Context, b block, n *numbers) (lea
 		name := shardName(s.name, b.ref.Number)
 		object, err := s.objects.put(ctx, name, stored{}, map[string][]byte{partEntries: b.data}, nil, nil)
 		if err == nil {
-			// The caller may change its entries later.
-			return leaf{ref: b.ref, uid: object.uid, entries: slices.Clone(b.entries)}, nil
+			return newLeaf(b.ref, object.uid, b.data, b.entries), nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
 			return leaf{}, err

@@ -121,7 +121,7 @@ func (s *suite) empty() {
 
 func (s *suite) roundTrip() {
 	full := Entry(1)
-	full.Generation = -1
+	full.Generation, full.LeftOf = -1, 100
 	inv := gc.NewInventory(full, configMap("a"), Entry(2))
 	store := s.open()
 	s.load(store)
