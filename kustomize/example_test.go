@@ -28,7 +28,7 @@ func ExampleBuild() {
 	for _, o := range res.Objects {
 		fmt.Println(o.GetKind(), o.GetNamespace()+"/"+o.GetName())
 	}
-	for _, name := range res.Inputs {
+	for _, name := range res.Inputs.Files() {
 		fmt.Println("read", name)
 	}
 	// Output:
