@@ -185,6 +185,8 @@ func (v *validator) patch(field string, p *Patch, b *builder) {
 		v.err = err
 	case err != nil:
 		v.fail(field+".Patch", p.Patch, err)
+	case !isJSON && strings.HasPrefix(strings.TrimSpace(p.Patch), "["):
+		v.check(field+".Patch", p.Patch, "what begins with a bracket must be JSON")
 	case isJSON && len(ops) > 0 && p.Target == nil:
 		v.check(field+".Target", "", "a JSON patch needs a target")
 	}
