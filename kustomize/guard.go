@@ -25,7 +25,8 @@ type guard struct {
 	src     *source
 	virtual map[string][]byte // files that are not as the tree has them, by absolute name
 	counts  map[string]int    // objects in the files of objects that were checked, by name in the tree
-	patched map[string]bool   // files of patches that were checked
+	patched map[string][]any  // files of patches that were checked, and their operations if they have any
+	growth  growth
 	objects int               // that kustomize was given
 	last    string            // the last file that was read
 
@@ -39,7 +40,7 @@ type guard struct {
 }
 
 func newGuard(src *source, virtual map[string][]byte, exclusive bool) *guard {
-	return &guard{src: src, virtual: virtual, counts: map[string]int{}, patched: map[string]bool{}, exclusive: exclusive}
+	return &guard{src: src, virtual: virtual, counts: map[string]int{}, patched: map[string][]any{}, exclusive: exclusive}
 }
 
 var errExclusive = errors.New("the build has its own schema and must run alone")

@@ -179,8 +179,8 @@ func (v *validator) patch(field string, p *Patch, b *builder) {
 		return
 	}
 	c := &checker{guard: newGuard(b.src, nil, false), file: "Options." + field + ".Patch"}
-	ops, isJSON := operations([]byte(p.Patch))
-	switch err := c.checkPatch(c.file, []byte(p.Patch)); {
+	_, isJSON := operations([]byte(p.Patch))
+	switch ops, err := c.checkPatch(c.file, []byte(p.Patch)); {
 	case errors.As(err, new(*LimitError)):
 		v.err = err
 	case err != nil:

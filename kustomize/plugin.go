@@ -158,8 +158,11 @@ func (c *checker) replacements(field string, value any) {
 		for key, v := range fields {
 			if strings.EqualFold(key, "path") {
 				at := fmt.Sprintf("%s[%d].%s", field, i, key)
-				c.eachString(v, func(v string) { c.path(at, v, nil) })
+				c.eachString(v, func(v string) { c.path(at, v, c.replacementFile) })
 			}
+		}
+		if raw, err := json.Marshal(fields); err == nil {
+			c.replacementFile(fmt.Sprintf("%s[%d]", field, i), "", raw)
 		}
 	}
 }
