@@ -26,7 +26,18 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs())...)
+	}, slices.Concat(kustomizeInputPairs(), ssaPairs(), gcPairs(), gitPairs())...)
+}
+
+// kustomizeInputPairs ask whether there is anything to build. The peer builds.
+func kustomizeInputPairs() []Pair {
+	return []Pair{{
+		Name:     "kustomize/unchanged",
+		PeerName: "github.com/fluxcd/pkg/kustomize v1.41.0",
+		Heavy:    true,
+		Ours:     "kustomize/ours",
+		Peer:     "kustomize/peer",
+	}}
 }
 
 func ssaPairs() []Pair {

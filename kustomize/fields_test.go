@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestAttackEveryField(t *testing.T) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			elem, here := f.Type, append(at[:len(at):len(at)], name)
+			elem, here := f.Type, slices.Concat(at, []string{name})
 			if elem.Kind() == reflect.Slice {
 				elem, here = elem.Elem(), append(here, "[]")
 			}

@@ -64,11 +64,11 @@ func (b *builder) components(opts *Options) (list []string, err error) {
 		case missing(err) && opts.IgnoreMissingComponents:
 			continue
 		case missing(err):
-			return nil, &InputError{File: name, Err: fmt.Errorf("Options.%s: %w", field, errNoDir)}
+			return nil, &InputError{File: name, Err: fmt.Errorf("wanted by Options.%s: %w", field, errNoDir)}
 		case err != nil:
 			return nil, err
 		case !info.IsDir():
-			return nil, &InputError{File: name, Err: fmt.Errorf("Options.%s: a component is a directory, and this is a file", field)}
+			return nil, &InputError{File: name, Err: fmt.Errorf("wanted by Options.%s: a component is a directory, and this is a file", field)}
 		}
 		list = append(list, c)
 	}
@@ -94,11 +94,11 @@ func (b *builder) generate(opts *Options, components []string) error {
 func (b *builder) adapt(name string, opts *Options, components []string) error {
 	data, err := b.src.read(path.Join(b.dir, name))
 	if err != nil {
-		return nil //nolint:nilerr // kustomize will have the same
+		return nil //nolint:nilerr // kustomize will come to the same
 	}
 	var k types.Kustomization
-	if k.Unmarshal(data) != nil {
-		return nil
+	if err := k.Unmarshal(data); err != nil {
+		return nil //nolint:nilerr // kustomize will say the same
 	}
 	b.sorts = k.SortOptions != nil
 	if !opts.merge(&k, components) {

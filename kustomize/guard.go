@@ -27,8 +27,8 @@ type guard struct {
 	counts  map[string]int    // objects in the files of objects that were checked, by name in the tree
 	patched map[string][]any  // files of patches that were checked, and their operations if they have any
 	growth  growth
-	objects int               // that kustomize was given
-	last    string            // the last file that was read
+	objects int    // that kustomize was given
+	last    string // the last file that was read
 
 	// exclusive says that this build may change the schema. If it does not, and one
 	// is asked for, wantsExclusive is set and the build fails.

@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -142,7 +142,7 @@ func (v *validator) affix(field, value string) {
 	if len(value) > maxAffix {
 		v.check(field, value, fmt.Sprintf("it is longer than %d bytes", maxAffix))
 	}
-	v.check(field, value, path.IsValidPathSegmentPrefix(value)...)
+	v.check(field, value, content.IsPathSegmentPrefix(value)...)
 	if strings.ContainsFunc(value, unprintable) {
 		v.check(field, value, "a name has printable ASCII characters only, and no spaces")
 	}

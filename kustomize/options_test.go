@@ -243,8 +243,8 @@ func TestInvalidOptions(t *testing.T) {
 
 func TestMissingComponent(t *testing.T) {
 	for component, want := range map[string]string{
-		"../three": "kustomize: three: Options.Components[1]: the tree has no such directory; check the path: file does not exist",
-		"web.yaml": "kustomize: app/web.yaml: Options.Components[1]: a component is a directory, and this is a file",
+		"../three": "kustomize: three: wanted by Options.Components[1]: the tree has no such directory; check the path: file does not exist",
+		"web.yaml": "kustomize: app/web.yaml: wanted by Options.Components[1]: a component is a directory, and this is a file",
 	} {
 		_, err := kustomize.Build(t.Context(), tree(app("")), "app", kustomize.Options{Components: []string{"../one", component}})
 		require.EqualError(t, err, want)

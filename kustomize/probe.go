@@ -134,8 +134,9 @@ func (p *probe) hasKind(i Input) (bool, error) {
 		return info.Mode().Type() == fs.ModeSymlink, nil
 	case Directory:
 		return info.IsDir(), nil
+	default:
+		return false, nil
 	}
-	return false, nil
 }
 
 func (p *probe) isDir(name string) (bool, error) {
@@ -170,9 +171,6 @@ func (p *probe) id(i Input) (id string, ok bool, err error) {
 
 // content is what stands for the content of an input.
 func (p *probe) content(i Input) (content string, ok bool, err error) {
-	if i.Kind == Missing {
-		return "", true, nil
-	}
 	if content, ok = p.contents[i.Name]; ok {
 		return content, true, nil
 	}
@@ -185,6 +183,8 @@ func (p *probe) content(i Input) (content string, ok bool, err error) {
 	case Directory:
 		content, err = p.list(i.Name)
 		ok = err == nil
+	default: // there is nothing to it
+		ok = true
 	}
 	if ok {
 		p.contents[i.Name] = content
