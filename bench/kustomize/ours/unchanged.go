@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/gitopskit/gitopskit/bench/internal/side"
 	"github.com/gitopskit/gitopskit/bench/internal/work"
@@ -24,10 +25,9 @@ func unchanged(files map[string]string, objects int) side.Setup {
 		if err != nil {
 			return side.Work{}, err
 		}
-		tree := withIDs{ReadLinkFS: root.FS().(fs.ReadLinkFS), ids: map[string]string{}}
-		for name, content := range files {
-			h := sha256.Sum256([]byte(content))
-			tree.ids[name] = hex.EncodeToString(h[:])
+		tree, err := known(root.FS(), files)
+		if err != nil {
+			return side.Work{}, err
 		}
 		res, err := kustomize.Build(ctx, tree, ".", kustomize.Options{})
 		if err != nil {
@@ -46,12 +46,38 @@ func unchanged(files map[string]string, objects int) side.Setup {
 	}
 }
 
-// withIDs is a tree on disk. It has no hashes of directories, which would make one
-// look-up of it all.
+// withIDs is a tree that has in memory what its files and directories are, though
+// not what is in them. It has no hashes of directories, with which one look-up
+// would do.
 type withIDs struct {
-	fs.ReadLinkFS
-	ids map[string]string
+	fs.FS
+	infos map[string]fs.FileInfo
+	ids   map[string]string
 }
+
+func known(fsys fs.FS, files map[string]string) (withIDs, error) {
+	t := withIDs{FS: fsys, infos: map[string]fs.FileInfo{}, ids: map[string]string{}}
+	for name, content := range files {
+		h := sha256.Sum256([]byte(content))
+		t.ids[name] = hex.EncodeToString(h[:])
+		for ; t.infos[name] == nil; name = path.Dir(name) {
+			var err error
+			if t.infos[name], err = fs.Lstat(fsys, name); err != nil {
+				return t, err
+			}
+		}
+	}
+	return t, nil
+}
+
+func (t withIDs) Lstat(name string) (fs.FileInfo, error) {
+	if info := t.infos[name]; info != nil {
+		return info, nil
+	}
+	return nil, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrNotExist}
+}
+
+func (t withIDs) ReadLink(name string) (string, error) { return fs.ReadLink(t.FS, name) }
 
 func (t withIDs) ContentID(name string) (string, error) {
 	if id := t.ids[name]; id != "" {
