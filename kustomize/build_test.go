@@ -69,7 +69,7 @@ func overlays(t testing.TB) []string {
 		}
 		return err
 	}))
-	require.Greater(t, len(dirs), 15)
+	require.Greater(t, len(dirs), 25)
 	return dirs
 }
 
@@ -158,7 +158,7 @@ func TestTargetNamespace(t *testing.T) {
 	root, err := os.OpenRoot(corpus)
 	require.NoError(t, err)
 	defer root.Close()
-	clusterWide := []string{"Namespace", "ClusterRoleBinding"}
+	clusterWide := []string{"Namespace", "ClusterRoleBinding", "ValidatingWebhookConfiguration", "CustomResourceDefinition", "APIService", "PersistentVolume"}
 	for _, dir := range overlays(t) {
 		t.Run(dir, func(t *testing.T) {
 			plain, err := kustomize.Build(t.Context(), root.FS(), dir, kustomize.Options{})

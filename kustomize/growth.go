@@ -16,8 +16,9 @@ import (
 // before the build, so each copy is taken for one of all that was read, as often
 // as what it copies may hold earlier copies.
 type growth struct {
-	made  []made
-	times int // what was read, so often
+	made []made
+	// What was read, so often: by copies of what the tree has, and by copies of copies.
+	once, again int
 }
 
 // made is a copy that was made.
@@ -78,22 +79,28 @@ func isItem(part string) bool {
 	return part == "-" || strings.Trim(part, "0123456789") == "" || strings.ContainsAny(part, "[]*=")
 }
 
-// grow adds to how much the build may grow, and fails when that is too much.
-func (c *checker) grow(times int) error {
+// grow adds to how much the build may grow, and fails when that is too much. For
+// copies of copies, which nobody needs many of, that is much sooner.
+func (c *checker) grow(once, again int) error {
 	g := &c.growth
-	g.times = min(g.times+times, maxTimes)
+	g.once, g.again = g.once+once, min(g.again+again, maxTimes)
 	if len(g.made) > maxCopies {
 		return fmt.Errorf("the build copies more than %d fields", maxCopies)
 	}
-	if most := c.src.lim.Bytes; g.times > 0 && c.src.bytes > most/int64(g.times) {
+	most := c.src.lim.Bytes
+	if exceeds(c.src.bytes, g.once, most) || exceeds(c.src.bytes, g.again, most/64) {
 		return &LimitError{Limit: "Bytes", Max: most, File: c.file}
 	}
 	return nil
 }
 
+func exceeds(bytes int64, times int, most int64) bool {
+	return times > 0 && bytes > most/int64(times)
+}
+
 // copies counts those of a JSON patch.
 func (c *checker) copies(ops []any) error {
-	times := 0
+	once, again := 0, 0
 	for _, op := range ops {
 		fields, _ := op.(map[string]any)
 		kind, _ := fields["op"].(string)
@@ -103,10 +110,11 @@ func (c *checker) copies(ops []any) error {
 		from, _ := fields["from"].(string)
 		to, _ := fields["path"].(string)
 		if n := c.growth.add(pointer(from), pointer(to), false); kind == "copy" {
-			times += n
+			once++
+			again += n - 1
 		}
 	}
-	return c.grow(times)
+	return c.grow(once, again)
 }
 
 // pointer splits a JSON pointer.
@@ -143,7 +151,7 @@ func (c *checker) replacement(field string, r *types.Replacement) {
 		return
 	}
 	from := fieldPath(r.Source.FieldPath)
-	times := 0
+	again := 0
 	for _, target := range r.Targets {
 		if target == nil {
 			continue
@@ -154,10 +162,10 @@ func (c *checker) replacement(field string, r *types.Replacement) {
 			paths = []string{""}
 		}
 		for _, to := range paths {
-			times += c.growth.add(from, fieldPath(to), joins) - 1
+			again += c.growth.add(from, fieldPath(to), joins) - 1
 		}
 	}
-	c.fault(field, c.grow(times))
+	c.fault(field, c.grow(0, again))
 }
 
 // fieldPath splits the path of a field as kustomize does it.
