@@ -26,7 +26,7 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
+	}, slices.Concat(kustomizeInputPairs(), ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
 }
 
 func conditionsPairs() []Pair {
@@ -36,6 +36,17 @@ func conditionsPairs() []Pair {
 		Server:   true,
 		Ours:     "conditions/ours",
 		Peer:     "conditions/peer",
+	}}
+}
+
+// kustomizeInputPairs ask whether there is anything to build. The peer builds.
+func kustomizeInputPairs() []Pair {
+	return []Pair{{
+		Name:     "kustomize/unchanged",
+		PeerName: "github.com/fluxcd/pkg/kustomize v1.41.0",
+		Heavy:    true,
+		Ours:     "kustomize/ours",
+		Peer:     "kustomize/peer",
 	}}
 }
 

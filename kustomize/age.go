@@ -3,6 +3,8 @@ package kustomize
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +24,7 @@ import (
 // those. No error holds a key or plain text.
 func NewAgeDecrypter(keys ...[]byte) (Decrypter, error) {
 	var d ageDecrypter
+	sum := sha256.New()
 	for _, text := range keys {
 		for i, line := range strings.Split(string(text), "\n") {
 			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
@@ -33,15 +36,23 @@ func NewAgeDecrypter(keys ...[]byte) (Decrypter, error) {
 				return nil, fmt.Errorf("kustomize: line %d of the age keys is not a key: it should begin with AGE-SECRET-KEY-", i+1)
 			}
 			d.keys = append(d.keys, ids...)
+			sum.Write([]byte(line + "\n"))
 		}
 	}
 	if len(d.keys) == 0 {
 		return nil, errors.New("kustomize: there is no age key")
 	}
+	d.identity = "age:" + hex.EncodeToString(sum.Sum(nil))
 	return &d, nil
 }
 
-type ageDecrypter struct{ keys []age.Identity }
+type ageDecrypter struct {
+	keys     []age.Identity
+	identity string
+}
+
+// Identity is a digest of the keys. They are random, so it gives nothing away.
+func (d *ageDecrypter) Identity() string { return d.identity }
 
 // Decrypt decrypts one file.
 func (d *ageDecrypter) Decrypt(ctx context.Context, _ string, format Format, data []byte) ([]byte, error) {

@@ -256,7 +256,7 @@ func TestLinksInsideOfTheTree(t *testing.T) {
 	require.Equal(t, []string{"real-other", "settings"}, names(res))
 	require.Equal(t, []string{
 		"app/base", "app/cm.yaml", "app/kustomization.yaml", "real/dep.yaml", "real/kustomization.yaml", "shared/cm.yaml",
-	}, res.Inputs)
+	}, res.Inputs.Files())
 }
 
 func TestAttackRecursion(t *testing.T) {

@@ -1,47 +1,26 @@
 package kustomize
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 )
-
-// Options say how to build. The zero value builds what the directory says, under
-// the default limits.
-type Options struct {
-	// TargetNamespace is the namespace that all namespaced objects are moved to after
-	// the build, as if an overlay with nothing but this namespace lay over the
-	// directory. Empty leaves namespaces as they are.
-	TargetNamespace string
-	// Decrypter decrypts the files that SOPS encrypted, before kustomize reads them:
-	// resources, patches, and the sources of Secrets; never those of ConfigMaps. Nil
-	// decrypts nothing. In either case an object that is still encrypted in the end is
-	// an [*EncryptedError], unless it has the annotation
-	// kustomize.gitopskit.dev/decrypt: disabled, or the same of
-	// kustomize.toolkit.fluxcd.io.
-	Decrypter Decrypter
-	// Limits bound what the build may read.
-	Limits Limits
-}
 
 // Result is what a build gives.
 type Result struct {
 	// Objects in the order in which the kustomization lists them. Numbers are int64
 	// or float64, as in objects decoded from JSON.
 	Objects []*unstructured.Unstructured
-	// Inputs are the files that were read and the links that were followed, as paths
-	// in the tree, sorted.
-	Inputs []string
+	// Inputs are what the objects depend on.
+	Inputs Inputs
+	// Cached reports that a [Cache] had them.
+	Cached bool
 }
 
 // Build builds the kustomization in a directory of the tree, "." or empty for its
@@ -51,8 +30,8 @@ type Result struct {
 //
 // The objects are those of `kustomize build`, in the order of its output without
 // sorting. Nothing is read but the tree, nothing is run and no network is used:
-// whatever would need it is a [*RefusedError]. Files that cannot be used are an
-// [*InputError], too much of something is a [*LimitError], and what kustomize has
+// whatever would need it is a [*RefusedError]. Options that no build can obey are
+// an [*OptionError], files that cannot be used are an [*InputError], too much of something is a [*LimitError], and what kustomize has
 // to object is a [*BuildError]. The end of ctx is noticed whenever a file is read.
 func Build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, error) {
 	res, err := build(ctx, fsys, dir, opts)
@@ -88,11 +67,12 @@ var errWithheld = errors.New("kustomize has an objection to what was decrypted; 
 func attempt(ctx context.Context, fsys fs.FS, dir string, opts Options) (res *Result, saw bool, err error) {
 	b := &builder{src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
 	b.src.unseal = newUnsealer(ctx, opts.Decrypter)
-	if err := b.prepare(dir, opts); err != nil {
+	if err := b.prepare(dir, &opts); err != nil {
 		return nil, b.src.unseal.used(), err
 	}
 	if b.target == "" {
-		return &Result{Inputs: b.src.sorted()}, false, nil
+		res, err = b.finish(&Result{}, dir, &opts)
+		return res, false, err
 	}
 	run := func(exclusive bool) func() error {
 		return func() (err error) {
@@ -106,7 +86,18 @@ func attempt(ctx context.Context, fsys fs.FS, dir string, opts Options) (res *Re
 	if errors.Is(err, errExclusive) {
 		err = schema.exclusive(ctx, run(true))
 	}
+	if err == nil {
+		res, err = b.finish(res, dir, &opts)
+	}
 	return res, b.src.unseal.used(), err
+}
+
+// finish adds what kustomize has no part in.
+func (b *builder) finish(res *Result, dir string, opts *Options) (*Result, error) {
+	opts.CommonMetadata.set(res.Objects)
+	var err error
+	res.Inputs, err = b.src.inputs(dir, opts)
+	return res, err
 }
 
 // builder is one build.
@@ -116,42 +107,6 @@ type builder struct {
 	target  string // what kustomize is told to build; empty if there is nothing
 	virtual map[string][]byte
 	sorts   bool // the kustomization sets an order itself
-}
-
-// errNoDir is fs.ErrNotExist, for those who asked for the directory.
-var errNoDir = fmt.Errorf("the tree has no such directory; check the path: %w", fs.ErrNotExist)
-
-// prepare finds the directory and provides the kustomizations that it lacks.
-func (b *builder) prepare(dir string, opts Options) error {
-	if ns := opts.TargetNamespace; ns != "" {
-		if faults := validation.IsDNS1123Label(ns); len(faults) > 0 {
-			return fmt.Errorf("target namespace %q: %s", ns, strings.Join(faults, ", "))
-		}
-	}
-	b.dir = path.Clean(cmp.Or(dir, "."))
-	if !fs.ValidPath(b.dir) {
-		return &RefusedError{File: dir, Value: dir, Reason: "the directory to build must be a relative path inside of the tree"}
-	}
-	real, info, err := b.src.stat(b.dir)
-	if missing(err) {
-		return &InputError{File: b.dir, Err: errNoDir}
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return &InputError{File: b.dir, Err: errors.New("a build needs a directory, and this is a file")}
-	}
-	b.dir = real
-	b.target = path.Join(mount, b.dir)
-	has, err := b.src.hasKustomization(b.dir)
-	if err != nil {
-		return err
-	}
-	if !has {
-		return b.generate(opts)
-	}
-	return b.overlay(opts)
 }
 
 // run has kustomize build the target.
@@ -170,7 +125,7 @@ func (b *builder) run(exclusive bool) (res *Result, err error) {
 	if err != nil {
 		return nil, &BuildError{Dir: b.dir, Err: err}
 	}
-	return &Result{Objects: objects, Inputs: b.src.sorted()}, nil
+	return &Result{Objects: objects}, nil
 }
 
 // run is kustomize. Some content makes it panic; that ends here.

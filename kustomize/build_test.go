@@ -69,7 +69,7 @@ func overlays(t testing.TB) []string {
 		}
 		return err
 	}))
-	require.Greater(t, len(dirs), 15)
+	require.Greater(t, len(dirs), 25)
 	return dirs
 }
 
@@ -82,7 +82,7 @@ func TestSameAsKustomize(t *testing.T) {
 			res, err := kustomize.Build(t.Context(), root.FS(), dir, kustomize.Options{})
 			require.NoError(t, err)
 			require.Equal(t, upstream(t, filepath.Join(corpus, dir)), res.Objects)
-			require.Contains(t, res.Inputs, path.Join(dir, kustomizationOf(t, root.FS(), dir)))
+			require.Contains(t, res.Inputs.Files(), path.Join(dir, kustomizationOf(t, root.FS(), dir)))
 		})
 	}
 }
@@ -129,8 +129,8 @@ func TestGenerated(t *testing.T) {
 	res, err := kustomize.Build(t.Context(), fsys, "app", kustomize.Options{})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"a", "b", "c", "over-base", "d", "e"}, names(res))
-	require.NotContains(t, res.Inputs, "app/kustomization.yaml", "it does not exist")
-	require.Contains(t, res.Inputs, "base/base.yaml")
+	require.NotContains(t, res.Inputs.Files(), "app/kustomization.yaml", "it does not exist")
+	require.Contains(t, res.Inputs.Files(), "base/base.yaml")
 
 	again, err := kustomize.Build(t.Context(), fsys, "./app/", kustomize.Options{TargetNamespace: "prod"})
 	require.NoError(t, err)
@@ -158,17 +158,14 @@ func TestTargetNamespace(t *testing.T) {
 	root, err := os.OpenRoot(corpus)
 	require.NoError(t, err)
 	defer root.Close()
-	clusterWide := []string{"Namespace", "ClusterRoleBinding"}
+	clusterWide := []string{"Namespace", "ClusterRoleBinding", "ValidatingWebhookConfiguration", "CustomResourceDefinition", "APIService", "PersistentVolume"}
 	for _, dir := range overlays(t) {
 		t.Run(dir, func(t *testing.T) {
-			if strings.HasPrefix(dir, "components/") && dir != "components/overlay" {
-				t.Skip("a component cannot be a base")
-			}
 			plain, err := kustomize.Build(t.Context(), root.FS(), dir, kustomize.Options{})
 			require.NoError(t, err)
 			moved, err := kustomize.Build(t.Context(), root.FS(), dir, kustomize.Options{TargetNamespace: "moved"})
 			require.NoError(t, err)
-			require.Equal(t, plain.Inputs, moved.Inputs)
+			require.Equal(t, plain.Inputs.All(), moved.Inputs.All())
 			require.Len(t, moved.Objects, len(plain.Objects))
 			for i, o := range moved.Objects {
 				require.Equal(t, plain.Objects[i].GetKind(), o.GetKind(), "the order must not change")
@@ -179,10 +176,6 @@ func TestTargetNamespace(t *testing.T) {
 				}
 			}
 		})
-	}
-	for _, bad := range []string{"Upper", "a/b", "a\nb: c", "-", strings.Repeat("x", 64)} {
-		_, err := kustomize.Build(t.Context(), root.FS(), "plain", kustomize.Options{TargetNamespace: bad})
-		require.ErrorContains(t, err, "target namespace", bad)
 	}
 }
 

@@ -21,6 +21,10 @@ type Decrypter interface {
 	// it. It checks that nobody changed the file since it was encrypted. Its errors
 	// hold nothing of the plain text. It is safe for concurrent use.
 	Decrypt(ctx context.Context, file string, format Format, data []byte) ([]byte, error)
+	// Identity names the keys without showing them. What was built with some keys is
+	// neither taken from a [Cache] nor for unchanged with others: who lacks a key is
+	// not to see what it opens.
+	Identity() string
 }
 
 // The marks that keep a document or an object as it is, encrypted: ours, and the

@@ -7,10 +7,16 @@
 //		…
 //	}
 //
+// The next time, there may be nothing to do. In a Git snapshot that takes
+// microseconds to know, and reads no file:
+//
+//	same, err := res.Inputs.Unchanged(ctx, tree, "deploy/production", kustomize.Options{})
+//
 // # Guarantees
 //
 //   - The objects are those of kustomize itself, which does the work; a directory
-//     without a kustomization file is built from all its YAML files.
+//     without a kustomization file is built from all its YAML files. [Options] do
+//     what the fields of that name do in the directory's own kustomization.
 //   - A build is a function of the tree, the directory and the options. It reads
 //     no other file, uses no network and runs no program. What would need one of
 //     these is a [*RefusedError] that names the file, the field and the value, and
@@ -20,7 +26,10 @@
 //     and leaves nothing of it behind. Its schema adds to the built-in one.
 //   - Content that makes kustomize panic, recurse for ever or end the process is an
 //     error, as far as such content is known.
-//   - Result.Inputs names every file that was read.
+//   - Result.Inputs has all that the result depends on: files, links, directories
+//     that were listed, and names that were looked for in vain. [Inputs.Unchanged]
+//     is true only if a build would give the same; when in doubt it is false.
+//   - A hit in a [Cache] is what a build would give, and the caller's own copy.
 //   - Errors that the same tree would give again have a method Terminal; those of
 //     the context, and of reading the tree, have not.
 //
@@ -41,8 +50,12 @@
 // A program with cgo links Go plugins, which cost it 10 MB: build with
 // CGO_ENABLED=0, or with the tag kustomize_disable_go_plugin_support.
 //
-// With [Options].TargetNamespace, origin annotations name files relative to the
-// overlay that sets it.
+// Inputs depend on the options and on the version of kustomize, but not on what is
+// done with the objects later, such as substitution: what that uses must be compared
+// too. [CommonMetadata] is part of the build, and so before that.
+//
+// A kustomization may name a directory as the configuration of plugins only if that
+// lists files and does nothing to them.
 //
 // # Threat model
 //
@@ -52,7 +65,14 @@
 // paths, paths and links out of the tree, Helm charts, exec and container
 // functions, and plugins that are not built in, are refused in every field that
 // names a file. Documents are measured, with their aliases replaced, before
-// kustomize parses them; references in schemas are checked for circles.
+// kustomize parses them; references in schemas are checked for circles, and
+// copies of copies, in JSON patches and replacements, are counted. What a long
+// prefix, a variable or a replacement adds to many objects is not: at worst that is
+// the size of the tree for each of them.
+//
+// What was kept of inputs in a status may come back changed by others: it is bounded
+// and checked when it is read, and at worst makes a build look needed, or not. Ids
+// of content are believed; whoever makes the tree answers for them.
 //
 // Kustomize calls log.Fatal, which ends the process, when it merges into data with
 // an empty key, and when it has to print an object that has no form in JSON. So

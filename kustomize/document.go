@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,11 +26,13 @@ func (c *checker) objects(_, name string, data []byte) {
 
 // patch checks a file of patches.
 func (c *checker) patch(_, name string, data []byte) {
-	if c.patched[name] {
-		return
+	ops, done := c.patched[name]
+	var err error
+	if !done {
+		ops, err = c.checkPatch(name, data)
+		c.patched[name] = ops
 	}
-	c.patched[name] = true
-	c.fail(name, "", c.checkPatch(name, data))
+	c.fail(name, "", cmp.Or(err, c.copies(ops)))
 }
 
 // inline checks a patch that is the value of a field.
@@ -37,19 +40,20 @@ func (c *checker) inline(field, text string) {
 	if text == "" || c.err != nil {
 		return
 	}
-	c.fail(c.file, field, c.checkPatch(c.file, []byte(text)))
+	ops, err := c.checkPatch(c.file, []byte(text))
+	c.fail(c.file, field, cmp.Or(err, c.copies(ops)))
 }
 
 // checkPatch checks a patch as what it is: kustomize tries to read each as a JSON
 // patch and as documents, and each of the two readers takes what the other does
 // not.
-func (c *checker) checkPatch(file string, data []byte) error {
+func (c *checker) checkPatch(file string, data []byte) (ops []any, err error) {
 	ops, isList := operations(data)
-	_, err := c.check(file, data)
+	_, err = c.check(file, data)
 	if err != nil && !(isList && errors.As(err, new(*syntaxError))) {
-		return err
+		return ops, err
 	}
-	return checkOperations(ops)
+	return ops, checkOperations(ops)
 }
 
 // operations decodes a JSON patch as kustomize does it.

@@ -1,10 +1,14 @@
 package kustomize
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 )
+
+// ErrMalformed says that what should be the JSON form of [Inputs] is not.
+var ErrMalformed = errors.New("malformed inputs")
 
 // RefusedError says that a kustomization asks for something that a build never
 // does: read what is outside of the tree, use the network, run a program.
@@ -35,6 +39,25 @@ func (e *InputError) Unwrap() error { return e.Err }
 
 // Terminal reports that trying again cannot help.
 func (e *InputError) Terminal() bool { return true }
+
+// OptionError says that an option cannot be used, whatever the tree.
+type OptionError struct {
+	Field string // of [Options], for instance Patches[2].Target
+	Value string // of the field
+	Err   error
+}
+
+func (e *OptionError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("Options.%s: %v", e.Field, e.Err)
+	}
+	return fmt.Sprintf("Options.%s: %s: %v", e.Field, quote(e.Value), e.Err)
+}
+
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// Terminal reports that trying again cannot help.
+func (e *OptionError) Terminal() bool { return true }
 
 // LimitError says that a build reads more than allowed.
 type LimitError struct {
@@ -75,7 +98,7 @@ func (e *BuildError) Terminal() bool { return true }
 // readable turns kustomize's account of all that it tried into what went wrong,
 // and takes out where the tree is mounted for it.
 func readable(msg string) string {
-	msg = strings.NewReplacer(mount+"/", "", mount, ".", outer, "the target namespace").Replace(msg)
+	msg = strings.NewReplacer(mount+"/", "", mount, ".").Replace(msg)
 	msg = triedFile.ReplaceAllString(msg, "")
 	msg = triedDir.ReplaceAllString(msg, "$1")
 	return strings.ReplaceAll(msg, "recursed accumulation of path ", "in ")

@@ -1,68 +1,119 @@
 package kustomize
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/yaml"
 )
 
+// errNoDir is fs.ErrNotExist, for those who asked for the directory.
+var errNoDir = fmt.Errorf("the tree has no such directory; check the path: %w", fs.ErrNotExist)
+
+// prepare finds the directory, and provides its kustomization where it has none, or
+// not the one that the options want.
+func (b *builder) prepare(dir string, opts *Options) error {
+	if err := opts.validate(b); err != nil {
+		return err
+	}
+	b.dir = cleanDir(dir)
+	if !fs.ValidPath(b.dir) {
+		return &RefusedError{File: dir, Value: dir, Reason: "the directory to build must be a relative path inside of the tree"}
+	}
+	real, info, err := b.src.stat(b.dir)
+	if missing(err) {
+		return &InputError{File: b.dir, Err: errNoDir}
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return &InputError{File: b.dir, Err: errors.New("a build needs a directory, and this is a file")}
+	}
+	b.dir = real
+	b.target = path.Join(mount, b.dir)
+	name, err := b.src.kustomizationOf(b.dir)
+	if err != nil {
+		return err
+	}
+	components, err := b.components(opts)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return b.generate(opts, components)
+	}
+	return b.adapt(name, opts, components)
+}
+
+// components are those of the options that are there.
+func (b *builder) components(opts *Options) (list []string, err error) {
+	for i, c := range opts.Components {
+		field := fmt.Sprintf("Components[%d]", i)
+		name := path.Join(b.dir, c)
+		if !fs.ValidPath(name) {
+			return nil, &OptionError{Field: field, Value: c, Err: errors.New("the path leads out of the tree")}
+		}
+		_, info, err := b.src.stat(name)
+		switch {
+		case missing(err) && opts.IgnoreMissingComponents:
+			continue
+		case missing(err):
+			return nil, &InputError{File: name, Err: fmt.Errorf("wanted by Options.%s: %w", field, errNoDir)}
+		case err != nil:
+			return nil, err
+		case !info.IsDir():
+			return nil, &InputError{File: name, Err: fmt.Errorf("wanted by Options.%s: a component is a directory, and this is a file", field)}
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
 // generate provides the kustomization file of a directory that has none.
-func (b *builder) generate(opts Options) error {
-	k := types.Kustomization{Namespace: opts.TargetNamespace}
+func (b *builder) generate(opts *Options, components []string) error {
+	var k types.Kustomization
 	if err := b.collect(b.dir, &k.Resources); err != nil {
 		return err
 	}
-	if len(k.Resources) == 0 {
+	if len(k.Resources) == 0 && len(components) == 0 {
 		b.target = ""
 		return nil
 	}
-	return b.provide(path.Join(b.target, konfig.DefaultKustomizationFileName()), k)
+	opts.merge(&k, components)
+	return b.provide(konfig.DefaultKustomizationFileName(), &k)
 }
 
-// overlay lays a kustomization over the directory that moves it to the target
-// namespace. kustomize obeys two fields only at the top, so they move there.
-func (b *builder) overlay(opts Options) error {
-	inner := b.kustomization()
-	b.sorts = inner.SortOptions != nil
-	if opts.TargetNamespace == "" {
+// adapt provides the directory's own kustomization with the options in it. What is
+// wrong with it is left for kustomize to find.
+func (b *builder) adapt(name string, opts *Options, components []string) error {
+	data, err := b.src.read(path.Join(b.dir, name))
+	if err != nil {
+		return nil //nolint:nilerr // kustomize will come to the same
+	}
+	var k types.Kustomization
+	if err := k.Unmarshal(data); err != nil {
+		return nil //nolint:nilerr // kustomize will say the same
+	}
+	b.sorts = k.SortOptions != nil
+	if !opts.merge(&k, components) {
 		return nil
 	}
-	resource := ".." + b.target
-	b.target = outer
-	return b.provide(path.Join(outer, konfig.DefaultKustomizationFileName()), types.Kustomization{
-		Namespace:     opts.TargetNamespace,
-		Resources:     []string{resource},
-		BuildMetadata: inner.BuildMetadata,
-		SortOptions:   inner.SortOptions,
-	})
+	return b.provide(name, &k)
 }
 
-// kustomization decodes the directory's own file. What is wrong with it is left
-// for kustomize to find.
-func (b *builder) kustomization() types.Kustomization {
-	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		data, err := b.src.read(path.Join(b.dir, name))
-		if err != nil {
-			continue
-		}
-		var k types.Kustomization
-		if k.Unmarshal(data) == nil {
-			return k
-		}
+// provide has kustomize find a file in the directory.
+func (b *builder) provide(name string, k *types.Kustomization) error {
+	data, err := json.Marshal(k)
+	if most := b.src.lim.FileBytes; int64(len(data)) > most {
+		return &LimitError{Limit: "FileBytes", Max: most, File: path.Join(b.dir, name)}
 	}
-	return types.Kustomization{}
-}
-
-// provide adds a file for kustomize to find.
-func (b *builder) provide(file string, k types.Kustomization) error {
-	data, err := yaml.Marshal(k)
-	b.virtual[file] = data
+	b.virtual[path.Join(b.target, name)] = data
 	return err
 }
 
@@ -71,14 +122,11 @@ func (b *builder) collect(dir string, list *[]string) error {
 	if err := b.src.count(dir); err != nil {
 		return err
 	}
-	entries, err := fs.ReadDir(b.src.fsys, dir)
+	entries, err := b.src.list(dir)
 	if err != nil {
 		return err
 	}
 	for _, d := range entries {
-		if strings.HasPrefix(d.Name(), ".") {
-			continue
-		}
 		if err := b.collectOne(path.Join(dir, d.Name()), d, list); err != nil {
 			return err
 		}
@@ -88,11 +136,11 @@ func (b *builder) collect(dir string, list *[]string) error {
 
 func (b *builder) collectOne(name string, d fs.DirEntry, list *[]string) error {
 	if d.IsDir() {
-		has, err := b.src.hasKustomization(name)
+		has, err := b.src.kustomizationOf(name)
 		if err != nil {
 			return err
 		}
-		if !has {
+		if has == "" {
 			return b.collect(name, list)
 		}
 	} else if take, err := b.takes(name, d); !take || err != nil {
@@ -106,7 +154,7 @@ func (b *builder) collectOne(name string, d fs.DirEntry, list *[]string) error {
 // takes says whether a file is a manifest. A link is one if it leads to a file
 // from elsewhere: what is below the directory is taken where it is.
 func (b *builder) takes(name string, d fs.DirEntry) (bool, error) {
-	if !slices.Contains([]string{".yaml", ".yml"}, path.Ext(name)) {
+	if !isYAML(name) {
 		return false, nil
 	}
 	if d.Type() != fs.ModeSymlink {
@@ -123,16 +171,16 @@ func (b *builder) takes(name string, d fs.DirEntry) (bool, error) {
 	return info.Mode().IsRegular() && !below, nil
 }
 
-// hasKustomization looks for any of the names that kustomize knows.
-func (s *source) hasKustomization(dir string) (bool, error) {
+// kustomizationOf returns the name of a directory's kustomization file, or "".
+func (s *source) kustomizationOf(dir string) (string, error) {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		_, _, err := s.stat(path.Join(dir, name))
 		switch {
 		case err == nil:
-			return true, nil
+			return name, nil
 		case !missing(err):
-			return false, err
+			return "", err
 		}
 	}
-	return false, nil
+	return "", nil
 }

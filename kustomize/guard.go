@@ -15,22 +15,20 @@ import (
 
 // kustomize sees a disk of its own: the tree is mounted in it, so that ".." beyond
 // the tree's root leads to something that is not there rather than back to the
-// root. Beside the tree lies the kustomization that sets the target namespace.
-const (
-	mount = "/@tree"
-	outer = "/@target"
-)
+// root.
+const mount = "/@tree"
 
 // guard is the file system that kustomize works on. It is the one place through
 // which a kustomization reaches kustomize, so it is where refusing happens: what
 // kustomize was told to fetch or run is past stopping once it has read it.
 type guard struct {
 	src     *source
-	virtual map[string][]byte // files that the tree does not have, by absolute name
+	virtual map[string][]byte // files that are not as the tree has them, by absolute name
 	counts  map[string]int    // objects in the files of objects that were checked, by name in the tree
-	patched map[string]bool   // files of patches that were checked
-	objects int               // that kustomize was given
-	last    string            // the last file that was read
+	patched map[string][]any  // files of patches that were checked, and their operations if they have any
+	growth  growth
+	objects int    // that kustomize was given
+	last    string // the last file that was read
 
 	// exclusive says that this build may change the schema. If it does not, and one
 	// is asked for, wantsExclusive is set and the build fails.
@@ -42,7 +40,7 @@ type guard struct {
 }
 
 func newGuard(src *source, virtual map[string][]byte, exclusive bool) *guard {
-	return &guard{src: src, virtual: virtual, counts: map[string]int{}, patched: map[string]bool{}, exclusive: exclusive}
+	return &guard{src: src, virtual: virtual, counts: map[string]int{}, patched: map[string][]any{}, exclusive: exclusive}
 }
 
 var errExclusive = errors.New("the build has its own schema and must run alone")
@@ -55,9 +53,6 @@ func inTree(file string) (string, error) {
 	}
 	if name, ok := strings.CutPrefix(file, mount+"/"); ok {
 		return name, nil
-	}
-	if path.Dir(file) == outer { // kustomize tries all names that a kustomization may have
-		return "", &fs.PathError{Op: "open", Path: file, Err: fs.ErrNotExist}
 	}
 	return "", &RefusedError{File: file, Value: file, Reason: "it is outside of the tree"}
 }
@@ -74,9 +69,6 @@ func (g *guard) note(err error) error {
 
 // ReadFile returns what kustomize may read.
 func (g *guard) ReadFile(file string) ([]byte, error) {
-	if data, ok := g.virtual[file]; ok && path.Dir(file) == outer {
-		return data, g.note(g.src.count(file))
-	}
 	data, err := g.readFile(file)
 	if err != nil {
 		return nil, g.note(err)
@@ -89,11 +81,13 @@ func (g *guard) readFile(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, generated := g.virtual[file]
-	if !generated {
+	data, provided := g.virtual[file]
+	if !provided {
 		if data, err = g.src.read(name); err != nil {
 			return nil, err
 		}
+	}
+	if _, read := g.src.files[name]; read || !provided {
 		g.last = name
 	}
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
@@ -111,9 +105,6 @@ func (g *guard) readFile(file string) ([]byte, error) {
 
 // CleanedAbs splits a path without its links into directory and file.
 func (g *guard) CleanedAbs(file string) (filesys.ConfirmedDir, string, error) {
-	if file == outer {
-		return outer, "", nil
-	}
 	name, err := inTree(file)
 	if err != nil {
 		return "", "", g.note(err)

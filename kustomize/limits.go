@@ -5,7 +5,9 @@ package kustomize
 type Limits struct {
 	// FileBytes bounds each file. Default 16 MiB.
 	FileBytes int64
-	// Bytes bounds all files of a build together, each counted once. Default 64 MiB.
+	// Bytes bounds all files of a build together, each counted once, and how much the
+	// copies that JSON patches make can add to that; copies of copies, be it by patches
+	// or by replacements, add at most a 64th. Default 64 MiB.
 	Bytes int64
 	// Reads bounds how often kustomize looks at files and directories, the same one
 	// counted each time: bases that refer to each other can make that exponential.

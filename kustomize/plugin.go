@@ -14,9 +14,9 @@ import (
 )
 
 // plugins checks the entries of generators, transformers and validators. Each is
-// a document or a file of documents. A directory would do for kustomize too, but
-// then the configuration is itself the result of a build, which could make up
-// addresses where no check sees them.
+// a document, a file of documents, or a directory of such files. For kustomize a
+// directory is something to build, and what comes out is the configuration; but a
+// build can make up addresses where no check sees them.
 func (c *checker) plugins(k *types.Kustomization) {
 	for _, f := range []struct {
 		field  string
@@ -36,9 +36,60 @@ func (c *checker) plugin(field, value string) {
 		return
 	}
 	c.path(field, value, c.pluginConfig)
-	if _, info, err := c.src.stat(path.Join(c.dir, value)); err == nil && info.IsDir() {
-		c.refuse(field, value, "a directory cannot configure plugins: name a file")
+	if real, info, err := c.src.stat(path.Join(c.dir, value)); c.err == nil && err == nil && info.IsDir() {
+		c.pluginDir(field, real, map[string]bool{})
 	}
+}
+
+// pluginDir checks a directory of plugin configurations: a kustomization that lists
+// files, or directories that do, and nothing else. Then what kustomize builds is
+// what is in the files. The paths in them start at the directory of the
+// kustomization that names the plugins.
+func (c *checker) pluginDir(field, dir string, done map[string]bool) {
+	if done[dir] || c.err != nil {
+		return
+	}
+	done[dir] = true
+	name, err := c.src.kustomizationOf(dir)
+	if err != nil || name == "" {
+		c.fail(c.file, field, err) // or kustomize will say so
+		return
+	}
+	inner := &checker{guard: c.guard, file: path.Join(dir, name), dir: dir}
+	k, err := onlyResources(c.src, inner.file)
+	if err != nil {
+		c.refuse(field, dir, err.Error())
+		return
+	}
+	for i, value := range k.Resources {
+		at := fmt.Sprintf("resources[%d]", i)
+		inner.path(at, value, func(_, name string, data []byte) { c.pluginConfig(field, name, data) })
+		if real, info, err := c.src.stat(path.Join(dir, value)); inner.err == nil && err == nil && info.IsDir() {
+			c.pluginDir(field, real, done)
+		}
+	}
+	if c.err == nil {
+		c.err = inner.err
+	}
+}
+
+var errNotOnlyResources = errors.New("a directory can configure plugins only with a kustomization that has nothing but resources: name the files")
+
+// onlyResources reads a kustomization that does nothing.
+func onlyResources(src *source, file string) (k types.Kustomization, err error) {
+	data, err := src.read(file)
+	if err != nil {
+		return k, err
+	}
+	if err := k.Unmarshal(data); err != nil {
+		return k, err
+	}
+	rest := k
+	rest.Resources = nil
+	if rest.TypeMeta.Kind == types.ComponentKind || rest.CheckEmpty() == nil {
+		return k, errNotOnlyResources
+	}
+	return k, nil
 }
 
 // pluginConfig checks the documents of a plugin's configuration.
@@ -114,8 +165,11 @@ func (c *checker) replacements(field string, value any) {
 		for key, v := range fields {
 			if strings.EqualFold(key, "path") {
 				at := fmt.Sprintf("%s[%d].%s", field, i, key)
-				c.eachString(v, func(v string) { c.path(at, v, nil) })
+				c.eachString(v, func(v string) { c.path(at, v, c.replacementFile) })
 			}
+		}
+		if raw, err := json.Marshal(fields); err == nil {
+			c.replacementFile(fmt.Sprintf("%s[%d]", field, i), "", raw)
 		}
 	}
 }

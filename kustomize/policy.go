@@ -94,8 +94,10 @@ func (c *checker) files(k *types.Kustomization) {
 	for i, v := range k.Configurations {
 		c.path(fmt.Sprintf("configurations[%d]", i), v, nil)
 	}
-	for i, v := range k.Replacements {
-		c.path(fmt.Sprintf("replacements[%d].path", i), v.Path, nil)
+	for i := range k.Replacements {
+		r := &k.Replacements[i]
+		c.path(fmt.Sprintf("replacements[%d].path", i), r.Path, c.replacementFile)
+		c.replacement(fmt.Sprintf("replacements[%d]", i), &r.Replacement)
 	}
 	c.path("openapi.path", k.OpenAPI["path"], c.openAPI)
 }

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
+	"path"
 	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/konfig"
 
 	"github.com/gitopskit/gitopskit/internal/links"
 )
 
 // source reads the tree for one build: through links but never out of the tree,
-// each file once, within the limits, and it remembers what was read.
+// each file once, within the limits, and it remembers what was asked for.
 type source struct {
 	ctx    context.Context //nolint:containedctx // of the build; kustomize passes none to its file system
 	fsys   fs.FS
@@ -22,7 +25,8 @@ type source struct {
 	unseal *unsealer
 	infos  map[string]fs.FileInfo // by name, links not followed
 	files  map[string][]byte
-	inputs map[string]bool
+	lists  map[string][]fs.DirEntry
+	used   map[string]InputKind // all that the build depends on, by name
 	reads  int
 	bytes  int64
 }
@@ -32,7 +36,7 @@ var errIsDir = errors.New("is a directory")
 func newSource(ctx context.Context, fsys fs.FS, lim Limits) *source {
 	s := &source{
 		ctx: ctx, fsys: fsys, lim: lim,
-		infos: map[string]fs.FileInfo{}, files: map[string][]byte{}, inputs: map[string]bool{},
+		infos: map[string]fs.FileInfo{}, files: map[string][]byte{}, lists: map[string][]fs.DirEntry{}, used: map[string]InputKind{},
 	}
 	s.links = links.NewResolver(s.lookup)
 	return s
@@ -70,20 +74,23 @@ func (s *source) lstat(name string) (fs.FileInfo, error) {
 		return info, nil
 	}
 	info, err := fs.Lstat(s.fsys, name)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.infos[name] = info
+	case missing(err):
+		s.used[name] = Missing
 	}
 	return info, err
 }
 
-// lookup is what links are followed with. A link that was followed is an input
-// as well: with another target, the result is another.
+// lookup is what links are followed with. It is asked for parents first, so what it
+// does not find is the first part of a path that is missing.
 func (s *source) lookup(name string) (string, bool, error) {
 	info, err := s.lstat(name)
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {
 		return "", false, err
 	}
-	s.inputs[name] = true
+	s.used[name] = Link
 	target, err := fs.ReadLink(s.fsys, name)
 	return target, true, err
 }
@@ -108,7 +115,7 @@ func (s *source) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	s.files[real] = data
-	s.inputs[real] = true
+	s.used[real] = File
 	return s.unseal.file(real, data)
 }
 
@@ -131,5 +138,24 @@ func (s *source) load(name string) ([]byte, error) {
 	return data, nil
 }
 
-// sorted lists what was read.
-func (s *source) sorted() []string { return slices.Sorted(maps.Keys(s.inputs)) }
+// list returns those entries of a directory that may be built.
+func (s *source) list(dir string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(s.fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(d fs.DirEntry) bool { return !isManifest(d) })
+	s.lists[dir] = entries
+	s.used[dir] = Directory
+	return entries, nil
+}
+
+// isManifest reports whether an entry of a directory without a kustomization has
+// anything to do with what is built from it.
+func isManifest(d fs.DirEntry) bool {
+	name := d.Name()
+	return !strings.HasPrefix(name, ".") &&
+		(d.IsDir() || isYAML(name) || slices.Contains(konfig.RecognizedKustomizationFileNames(), name))
+}
+
+func isYAML(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" }

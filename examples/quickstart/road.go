@@ -139,7 +139,7 @@ func (r *road) build(ctx context.Context, tree fs.FS) ([]*unstructured.Unstructu
 		return nil, "", err
 	}
 	objs := res.Objects
-	note := fmt.Sprintf("%d objects from %d files of %s", len(objs), len(res.Inputs), r.path)
+	note := fmt.Sprintf("%d objects from %d files of %s", len(objs), len(res.Inputs.Files()), r.path)
 	if r.chart == "" {
 		return objs, note, nil
 	}

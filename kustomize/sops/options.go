@@ -9,6 +9,11 @@ import (
 // Options hold the keys, and the credentials for services that hold keys. A kind
 // without any is not used: a file that needs it is an error that says so.
 type Options struct {
+	// Identity names the keys and credentials, for [Decrypter.Identity]: change it when
+	// they may open other files than before. Empty means a digest of Age and OpenPGP; with
+	// credentials for services, it means that this decrypter is like no other, so that
+	// what was built before a restart is built again.
+	Identity string
 	// Age are the texts of age key files.
 	Age [][]byte
 	// OpenPGP are armored private keys without a passphrase.

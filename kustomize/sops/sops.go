@@ -3,9 +3,13 @@ package sops
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
@@ -28,6 +32,8 @@ type Decrypter struct {
 	opts Options
 	age  age.ParsedIdentities
 	pgp  openpgp.EntityList
+
+	identity string
 }
 
 var _ kustomize.Decrypter = (*Decrypter)(nil)
@@ -35,7 +41,7 @@ var _ kustomize.Decrypter = (*Decrypter)(nil)
 // New returns a decrypter. A key that cannot be read is an error, which does not
 // show it.
 func New(opts Options) (*Decrypter, error) {
-	d := &Decrypter{opts: opts}
+	d := &Decrypter{opts: opts, identity: opts.identity()}
 	for i, keys := range opts.Age {
 		if err := d.age.Import(string(keys)); err != nil {
 			return nil, fmt.Errorf("sops: age key file %d is none: it should have a key on each line", i+1)
@@ -54,6 +60,24 @@ func New(opts Options) (*Decrypter, error) {
 		d.pgp = append(d.pgp, keys...)
 	}
 	return d, nil
+}
+
+// Identity names the keys without showing them.
+func (d *Decrypter) Identity() string { return d.identity }
+
+func (o Options) identity() string {
+	if o.Identity != "" {
+		return "named:" + o.Identity
+	}
+	if o.AWS != nil || o.GCP != nil || o.Azure != nil || len(o.Vault) > 0 {
+		return "single:" + rand.Text()
+	}
+	sum := sha256.New()
+	for _, key := range slices.Concat(o.Age, o.OpenPGP) {
+		one := sha256.Sum256(key)
+		sum.Write(one[:])
+	}
+	return "keys:" + hex.EncodeToString(sum.Sum(nil))
 }
 
 // Decrypt returns the plain text of a file or document.

@@ -18,3 +18,9 @@ func TestBuild(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualError(t, work.Do(t.Context()), "1 objects came out, not 2")
 }
+
+func TestUnchanged(t *testing.T) {
+	work, err := unchanged(trees.Unchanged(), 1000)(t.Context(), side.Env{Dir: t.TempDir()})
+	require.NoError(t, err)
+	require.NoError(t, work.Do(t.Context()))
+}

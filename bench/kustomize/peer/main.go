@@ -13,7 +13,8 @@ import (
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"kustomize/small": build(trees.Small(), 1),
+		"kustomize/small":     build(trees.Small(), 1),
+		"kustomize/unchanged": build(trees.Unchanged(), 1000),
 	})
 }
 
