@@ -56,7 +56,11 @@ func Build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, 
 }
 
 func build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, error) {
-	b := &builder{src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
+	return buildWith(ctx, fsys, dir, opts, anyEngine)
+}
+
+func buildWith(ctx context.Context, fsys fs.FS, dir string, opts Options, use engines) (*Result, error) {
+	b := &builder{engines: use, src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
 	if err := b.prepare(dir, opts); err != nil {
 		return nil, err
 	}
@@ -86,7 +90,17 @@ type builder struct {
 	target  string // what kustomize is told to build; empty if there is nothing
 	virtual map[string][]byte
 	sorts   bool // the kustomization sets an order itself
+	engines engines
 }
+
+// engines are those that may be used for a build.
+type engines int
+
+const (
+	anyEngine engines = iota
+	fastOnly
+	kustomizeOnly
+)
 
 // errNoDir is fs.ErrNotExist, for those who asked for the directory.
 var errNoDir = fmt.Errorf("the tree has no such directory; check the path: %w", fs.ErrNotExist)
@@ -124,8 +138,28 @@ func (b *builder) prepare(dir string, opts Options) error {
 	return b.overlay(opts)
 }
 
-// run has kustomize build the target.
+// run builds the target: with the fast engine, and where that gives up with
+// kustomize. With a schema of the build's own it is kustomize at once.
 func (b *builder) run(exclusive bool) (res *Result, err error) {
+	if exclusive || b.engines == kustomizeOnly {
+		return b.runKustomize(exclusive)
+	}
+	reads := b.src.reads
+	g := newGuard(b.src, b.virtual, false)
+	g.keep = true
+	objects, err := fast(g, b.target, schema.specs)
+	if err == nil {
+		return &Result{Objects: objects, Inputs: b.src.sorted()}, nil
+	}
+	if b.engines == fastOnly {
+		return nil, err
+	}
+	b.src.reads = reads // it starts again, with the same limits
+	return b.runKustomize(false)
+}
+
+// runKustomize has kustomize itself build the target.
+func (b *builder) runKustomize(exclusive bool) (res *Result, err error) {
 	g := newGuard(b.src, b.virtual, exclusive)
 	m, err := run(g, b.target, b.sorts)
 	switch {

@@ -1,0 +1,314 @@
+package kustomize_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gitopskit/gitopskit/kustomize"
+)
+
+// Whatever the fast engine builds is what kustomize builds: the objects, their
+// order, the types of their numbers, and the files that were read.
+func TestEnginesAgree(t *testing.T) {
+	root, err := os.OpenRoot(corpus)
+	require.NoError(t, err)
+	defer root.Close()
+	fast := 0
+	for _, dir := range overlays(t) {
+		for _, opts := range []kustomize.Options{{}, {TargetNamespace: "moved"}} {
+			got, err := kustomize.BuildFast(t.Context(), root.FS(), dir, opts)
+			if err != nil {
+				t.Log(dir, err)
+				continue
+			}
+			fast++
+			want, err := kustomize.BuildReference(t.Context(), root.FS(), dir, opts)
+			require.NoError(t, err, dir)
+			require.Equal(t, want, got, dir)
+		}
+	}
+	require.Greater(t, fast, 20)
+}
+
+// The same for trees that nobody would write: names that refer to each other
+// across namespaces, layers that rename, move, patch and generate.
+func TestEnginesAgreeOnRandomTrees(t *testing.T) {
+	trees := 2000
+	if testing.Short() {
+		trees = 200
+	}
+	fast, unsure := 0, 0
+	reasons := map[string]int{}
+	for seed := range trees {
+		files := newMaker(uint64(seed)).tree()
+		fsys := tree(files)
+		got, err := kustomize.BuildFast(t.Context(), fsys, "top", kustomize.Options{})
+		want, wantErr := kustomize.BuildReference(t.Context(), fsys, "top", kustomize.Options{})
+		if err != nil {
+			unsure++
+			if wantErr == nil {
+				reasons[err.Error()]++
+			} else {
+				reasons["kustomize fails too"]++
+			}
+			continue
+		}
+		fast++
+		require.NoError(t, wantErr, "seed %d:\n%s", seed, show(files))
+		require.Equal(t, want, got, "seed %d:\n%s", seed, show(files))
+	}
+	t.Logf("%d built by the fast engine, %d not: %v", fast, unsure, reasons)
+	require.Greater(t, fast, trees/4, "a test of nothing")
+}
+
+func show(files map[string]string) string {
+	var out strings.Builder
+	for _, name := range slices.Sorted(mapKeys(files)) {
+		fmt.Fprintf(&out, "# %s\n%s\n", name, files[name])
+	}
+	return out.String()
+}
+
+func mapKeys(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// maker makes a random tree.
+type maker struct {
+	*rand.Rand
+	files map[string]string
+	n     int
+}
+
+func newMaker(seed uint64) *maker {
+	return &maker{Rand: rand.New(rand.NewPCG(seed, 1)), files: map[string]string{}}
+}
+
+func (m *maker) pick(values ...string) string { return values[m.IntN(len(values))] }
+
+// maybe is a line or nothing.
+func (m *maker) maybe(percent int, line string) string {
+	if m.IntN(100) < percent {
+		return line
+	}
+	return ""
+}
+
+func (m *maker) tree() map[string]string {
+	m.layer("top", 0)
+	return m.files
+}
+
+func (m *maker) name() string      { return m.pick("a", "b", "c", "d") }
+func (m *maker) namespace() string { return m.pick("", "", "one", "two", "default") }
+
+func (m *maker) layer(dir string, depth int) {
+	var k strings.Builder
+	k.WriteString("kind: Kustomization\nresources:\n")
+	for i := range 1 + m.IntN(3) {
+		file := fmt.Sprintf("r%d.yaml", i)
+		m.files[path.Join(dir, file)] = m.manifests()
+		k.WriteString("- " + file + "\n")
+	}
+	if depth < 2 {
+		for i := range m.IntN(3 - depth) {
+			base := fmt.Sprintf("%s-base%d", dir, i)
+			m.layer(base, depth+1)
+			k.WriteString("- ../" + base + "\n")
+		}
+	}
+	if depth < 2 && m.IntN(4) == 0 {
+		m.files[dir+"-component/kustomization.yaml"] = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n" + m.transformers(dir+"-component")
+		k.WriteString("components: [../" + dir + "-component]\n")
+	}
+	k.WriteString(m.transformers(dir))
+	m.files[path.Join(dir, "kustomization.yaml")] = k.String()
+}
+
+func (m *maker) transformers(dir string) string {
+	return m.maybe(35, "namePrefix: "+m.pick("p-", "a-", "1", "x.")+"\n") +
+		m.maybe(25, "nameSuffix: "+m.pick("-s", "-a", "0")+"\n") +
+		m.maybe(30, "namespace: "+m.pick("one", "two", "three", "default")+"\n") +
+		m.maybe(20, "commonAnnotations: {"+m.pick("note: x", "n: \"1\"", "e: \"\"")+"}\n") +
+		m.maybe(15, "commonLabels: {app: x, \"n\": \"1\"}\n") +
+		m.maybe(30, "labels:\n- pairs: {team: "+m.pick("a", "\"2\"")+"}\n"+
+			m.maybe(30, "  includeSelectors: true\n")+m.maybe(30, "  includeTemplates: true\n")+
+			m.maybe(15, "  fields: [{path: spec/extra, create: true}]\n")) +
+		m.maybe(30, "images:\n- name: "+m.pick("nginx", "redis", "quay.io/x/app")+"\n"+
+			m.pick("  newTag: \"1.27\"\n", "  newName: other\n", "  newName: r/o\n  newTag: v2\n", "  digest: sha256:24a0c4b4a4c0eb97a1aabb8e29f18e917d05abfe1b7a7c07857230879ce7d3d3\n")) +
+		m.maybe(15, "replicas: [{name: "+m.name()+", count: 7}]\n") +
+		m.patches(dir) + m.generators(dir)
+}
+
+func (m *maker) patches(dir string) string {
+	var out strings.Builder
+	for range m.IntN(3) {
+		out.WriteString(m.patch(dir))
+	}
+	if out.Len() == 0 {
+		return ""
+	}
+	return "patches:\n" + out.String()
+}
+
+func (m *maker) patch(dir string) string {
+	m.n++
+	kind := m.pick("Deployment", "ConfigMap", "Service", "ServiceAccount", "StatefulSet")
+	target := "  target: {kind: " + kind + m.maybe(50, ", name: "+m.pick("a", "b", "p-a", ".*", "a|b")) +
+		m.maybe(20, ", namespace: one") + m.maybe(20, ", labelSelector: \"app=x\"") + "}\n"
+	merge := "apiVersion: " + apiVersion(kind) + "\nkind: " + kind + "\nmetadata:\n  name: " + m.pick("a", "b", "p-a", "any") + "\n" +
+		m.maybe(30, "  namespace: one\n") +
+		m.maybe(30, "  labels: {patched: \"yes\", app: null}\n") +
+		m.maybe(30, "  annotations: "+m.pick("{patched: \"1\"}", "{note: null}", "{}")+"\n") +
+		m.maybe(10, "$patch: delete\n") +
+		m.maybe(50, m.body(kind))
+	options := m.maybe(20, "  options: {allowNameChange: true, allowKindChange: true}\n")
+	indent := func(text string) string {
+		return "    " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n    ") + "\n"
+	}
+	switch m.IntN(4) {
+	case 0:
+		file := fmt.Sprintf("p%d.yaml", m.n)
+		m.files[path.Join(dir, file)] = merge
+		return "- path: " + file + "\n" + m.maybe(60, target) + options
+	case 1:
+		return "- patch: |\n" + indent(merge) + m.maybe(60, target) + options
+	default:
+		op := m.pick(
+			"- {op: add, path: /metadata/annotations/x, value: y}",
+			"- {op: replace, path: /metadata/name, value: renamed}",
+			"- {op: add, path: /spec/replicas, value: 3}",
+			"- {op: add, path: /data, value: {n: \"1\"}}",
+			"- {op: remove, path: /metadata/labels}",
+			"- {op: add, path: /metadata/labels, value: {app: z}}",
+			"- {op: add, path: /spec/template/spec/containers/-, value: {name: side, image: \"nginx:1\", ratio: 1.5}}",
+		)
+		return "- patch: |-\n    " + op + "\n" + target
+	}
+}
+
+func (m *maker) generators(dir string) string {
+	out := ""
+	if m.IntN(4) == 0 {
+		out += "configMapGenerator:\n- name: " + m.name() + m.pick("", "-gen", "-gen") + "\n  literals: [k=" + m.pick("v", "1", "true") + "]\n" +
+			m.maybe(20, "  behavior: "+m.pick("merge", "replace")+"\n") + m.maybe(30, "  namespace: one\n")
+	}
+	if m.IntN(5) == 0 {
+		m.files[path.Join(dir, "key.txt")] = "secret\n"
+		m.files[path.Join(dir, "x.env")] = "A=1\nB=two\n"
+		out += "secretGenerator:\n- name: " + m.name() + "-gen\n  files: [key=key.txt]\n  envs: [x.env]\n" + m.maybe(20, "  behavior: merge\n")
+	}
+	return out + m.maybe(15, "generatorOptions: {disableNameSuffixHash: true, labels: {gen: \"1\"}, annotations: {gen: \"2\"}}\n")
+}
+
+func (m *maker) manifests() string {
+	var docs []string
+	for range 1 + m.IntN(4) {
+		kind := m.pick("ConfigMap", "Secret", "Service", "ServiceAccount", "Deployment", "Deployment", "StatefulSet", "Role",
+			"RoleBinding", "ClusterRole", "ClusterRoleBinding", "Ingress", "HorizontalPodAutoscaler", "Namespace",
+			"CustomResourceDefinition", "CronJob", "Widget", "PersistentVolumeClaim", "StorageClass", "ValidatingWebhookConfiguration")
+		docs = append(docs, m.manifest(kind))
+	}
+	return strings.Join(docs, "---\n")
+}
+
+func (m *maker) manifest(kind string) string {
+	ns := m.namespace()
+	if ns != "" {
+		ns = "  namespace: " + ns + "\n"
+	}
+	if strings.HasPrefix(kind, "Cluster") || slices.Contains([]string{"Namespace", "StorageClass", "CustomResourceDefinition", "ValidatingWebhookConfiguration"}, kind) {
+		ns = ""
+	}
+	return "apiVersion: " + apiVersion(kind) + "\nkind: " + kind + "\nmetadata:\n  name: " + m.name() + "\n" + ns +
+		m.maybe(30, "  labels: {app: "+m.pick("x", "\"1\"")+"}\n") +
+		m.maybe(25, "  annotations: "+m.pick("{note: a}", "{}", "{config.kubernetes.io/local-config: \"true\"}", "{config.kubernetes.io/local-config: \"false\"}")+"\n") +
+		m.body(kind)
+}
+
+func apiVersion(kind string) string {
+	switch kind {
+	case "Deployment", "StatefulSet":
+		return "apps/v1"
+	case "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding":
+		return "rbac.authorization.k8s.io/v1"
+	case "Ingress":
+		return "networking.k8s.io/v1"
+	case "HorizontalPodAutoscaler":
+		return "autoscaling/v2"
+	case "CustomResourceDefinition":
+		return "apiextensions.k8s.io/v1"
+	case "CronJob":
+		return "batch/v1"
+	case "Widget":
+		return "example.com/v1"
+	case "StorageClass":
+		return "storage.k8s.io/v1"
+	case "ValidatingWebhookConfiguration":
+		return "admissionregistration.k8s.io/v1"
+	}
+	return "v1"
+}
+
+func (m *maker) body(kind string) string {
+	switch kind {
+	case "ConfigMap":
+		return "data: {k: " + m.pick("v", "\"1\"", "|-\n    x") + "}\n"
+	case "Secret":
+		return m.pick("data: {k: dg==}\n", "stringData: {k: v}\n")
+	case "Service":
+		return "spec: {selector: {app: x}, ports: [{port: 80}]}\n"
+	case "Deployment":
+		return "spec:\n" + m.pod("  ")
+	case "StatefulSet":
+		return "spec:\n  serviceName: " + m.name() + "\n  volumeClaimTemplates: [{metadata: {name: data}, spec: {storageClassName: " + m.name() + "}}]\n" + m.pod("  ")
+	case "CronJob":
+		return "spec:\n  schedule: \"* * * * *\"\n  jobTemplate:\n    spec:\n" + m.pod("      ")
+	case "Role", "ClusterRole":
+		return "rules: [{apiGroups: [\"\"], resources: [secrets], resourceNames: [" + m.name() + ", " + m.name() + "], verbs: [get]}]\n"
+	case "RoleBinding", "ClusterRoleBinding":
+		return "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: " + m.pick("Role", "ClusterRole") + ", name: " + m.name() + "}\n" +
+			"subjects: [{kind: ServiceAccount, name: " + m.pick("default", m.name()) + m.maybe(60, ", namespace: "+m.pick("one", "two", "default")) + "}, {kind: Group, name: g}]\n"
+	case "Ingress":
+		return "spec: {tls: [{secretName: " + m.name() + "}], defaultBackend: {service: {name: " + m.name() + ", port: {number: 80}}}}\n"
+	case "HorizontalPodAutoscaler":
+		return "spec: {scaleTargetRef: {kind: " + m.pick("Deployment", "StatefulSet") + ", apiVersion: apps/v1, name: " + m.name() + "}, maxReplicas: 3}\n"
+	case "CustomResourceDefinition":
+		return "spec: {group: example.com, conversion: {webhook: {clientConfig: {service: {name: " + m.name() + ", namespace: one}}}}}\n"
+	case "Widget":
+		return "spec: {ratio: 0.5, big: 12345678901234567890, on: yes, time: 2001-01-01, containers: [{image: \"nginx:1\"}]}\n"
+	case "PersistentVolumeClaim":
+		return "spec: {storageClassName: " + m.name() + "}\n"
+	case "ValidatingWebhookConfiguration":
+		return "webhooks: [{name: w.example.com, clientConfig: {service: {name: " + m.name() + ", namespace: " + m.pick("one", "two", "default") + "}}}]\n"
+	}
+	return ""
+}
+
+func (m *maker) pod(indent string) string {
+	lines := "selector: {matchLabels: {app: x}}\n" +
+		m.maybe(30, "replicas: "+m.pick("2", "\"3\"")+"\n") +
+		"template:\n" +
+		m.maybe(60, "  metadata: {labels: {app: x}}\n") +
+		"  spec:\n" +
+		m.maybe(50, "    serviceAccountName: "+m.name()+"\n") +
+		m.maybe(40, "    imagePullSecrets: [{name: "+m.name()+"}]\n") +
+		"    containers:\n    - name: " + m.pick("main", "side") + "\n      image: " + m.pick("nginx", "nginx:1.0", "redis@sha256:24a0c4b4a4c0eb97a1aabb8e29f18e917d05abfe1b7a7c07857230879ce7d3d3", "quay.io/x/app:1") + "\n" +
+		m.maybe(50, "      env: [{name: X, valueFrom: {configMapKeyRef: {name: "+m.pick(m.name(), m.name()+"-gen")+", key: k}}}]\n") +
+		m.maybe(50, "      envFrom: [{secretRef: {name: "+m.pick(m.name(), m.name()+"-gen")+"}}]\n") +
+		m.maybe(40, "    volumes: [{name: v, configMap: {name: "+m.pick(m.name(), m.name()+"-gen")+"}}, {name: c, persistentVolumeClaim: {claimName: "+m.name()+"}}]\n")
+	return indent + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n"+indent) + "\n"
+}
