@@ -90,11 +90,12 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 type maker struct {
 	*rand.Rand
 	files map[string]string
+	used  map[string]bool
 	n     int
 }
 
 func newMaker(seed uint64) *maker {
-	return &maker{Rand: rand.New(rand.NewPCG(seed, 1)), files: map[string]string{}}
+	return &maker{Rand: rand.New(rand.NewPCG(seed, 1)), files: map[string]string{}, used: map[string]bool{}}
 }
 
 func (m *maker) pick(values ...string) string { return values[m.IntN(len(values))] }
@@ -112,7 +113,8 @@ func (m *maker) tree() map[string]string {
 	return m.files
 }
 
-func (m *maker) name() string      { return m.pick("a", "b", "c", "d") }
+func (m *maker) name() string      { return m.pick("a", "b", "c", "d", "e") }
+func (m *maker) generated() string { return m.name() + "-gen" }
 func (m *maker) namespace() string { return m.pick("", "", "one", "two", "default") }
 
 func (m *maker) layer(dir string, depth int) {
@@ -142,14 +144,14 @@ func (m *maker) transformers(dir string) string {
 	return m.maybe(35, "namePrefix: "+m.pick("p-", "a-", "1", "x.")+"\n") +
 		m.maybe(25, "nameSuffix: "+m.pick("-s", "-a", "0")+"\n") +
 		m.maybe(30, "namespace: "+m.pick("one", "two", "three", "default")+"\n") +
-		m.maybe(20, "commonAnnotations: {"+m.pick("note: x", "n: \"1\"", "e: \"\"")+"}\n") +
-		m.maybe(15, "commonLabels: {app: x, \"n\": \"1\"}\n") +
+		m.maybe(20, "commonAnnotations: {"+m.pick("note: x", "num: \"1\"", "e: \"\"")+"}\n") +
+		m.maybe(15, "commonLabels: {app: x, num: \"1\"}\n") +
 		m.maybe(30, "labels:\n- pairs: {team: "+m.pick("a", "\"2\"")+"}\n"+
 			m.maybe(30, "  includeSelectors: true\n")+m.maybe(30, "  includeTemplates: true\n")+
 			m.maybe(15, "  fields: [{path: spec/extra, create: true}]\n")) +
 		m.maybe(30, "images:\n- name: "+m.pick("nginx", "redis", "quay.io/x/app")+"\n"+
 			m.pick("  newTag: \"1.27\"\n", "  newName: other\n", "  newName: r/o\n  newTag: v2\n", "  digest: sha256:24a0c4b4a4c0eb97a1aabb8e29f18e917d05abfe1b7a7c07857230879ce7d3d3\n")) +
-		m.maybe(15, "replicas: [{name: "+m.name()+", count: 7}]\n") +
+		m.maybe(1, "replicas: [{name: "+m.name()+", count: 7}]\n") +
 		m.patches(dir) + m.generators(dir)
 }
 
@@ -183,18 +185,17 @@ func (m *maker) patch(dir string) string {
 	case 0:
 		file := fmt.Sprintf("p%d.yaml", m.n)
 		m.files[path.Join(dir, file)] = merge
-		return "- path: " + file + "\n" + m.maybe(60, target) + options
+		return "- path: " + file + "\n" + m.maybe(95, target) + options
 	case 1:
-		return "- patch: |\n" + indent(merge) + m.maybe(60, target) + options
+		return "- patch: |\n" + indent(merge) + m.maybe(95, target) + options
 	default:
 		op := m.pick(
 			"- {op: add, path: /metadata/annotations/x, value: y}",
-			"- {op: replace, path: /metadata/name, value: renamed}",
-			"- {op: add, path: /spec/replicas, value: 3}",
-			"- {op: add, path: /data, value: {n: \"1\"}}",
-			"- {op: remove, path: /metadata/labels}",
+			"- {op: add, path: /metadata/annotations, value: {x: y}}",
 			"- {op: add, path: /metadata/labels, value: {app: z}}",
-			"- {op: add, path: /spec/template/spec/containers/-, value: {name: side, image: \"nginx:1\", ratio: 1.5}}",
+			"- {op: add, path: /more, value: {replicas: 3, ratio: 1.5, list: [1, null]}}",
+			"- {op: replace, path: /metadata/name, value: renamed"+m.pick("1", "2", "3")+"}",
+			m.pick("- {op: test, path: /metadata/name, value: a}", "- {op: copy, from: /metadata/name, path: /more}", "- {op: remove, path: /metadata/labels}"),
 		)
 		return "- patch: |-\n    " + op + "\n" + target
 	}
@@ -203,13 +204,13 @@ func (m *maker) patch(dir string) string {
 func (m *maker) generators(dir string) string {
 	out := ""
 	if m.IntN(4) == 0 {
-		out += "configMapGenerator:\n- name: " + m.name() + m.pick("", "-gen", "-gen") + "\n  literals: [k=" + m.pick("v", "1", "true") + "]\n" +
-			m.maybe(20, "  behavior: "+m.pick("merge", "replace")+"\n") + m.maybe(30, "  namespace: one\n")
+		out += "configMapGenerator:\n- name: " + m.pick(m.name(), m.generated()) + "\n  literals: [k=" + m.pick("v", "1", "true") + "]\n" +
+			m.maybe(5, "  behavior: "+m.pick("merge", "replace")+"\n") + m.maybe(30, "  namespace: one\n")
 	}
 	if m.IntN(5) == 0 {
 		m.files[path.Join(dir, "key.txt")] = "secret\n"
 		m.files[path.Join(dir, "x.env")] = "A=1\nB=two\n"
-		out += "secretGenerator:\n- name: " + m.name() + "-gen\n  files: [key=key.txt]\n  envs: [x.env]\n" + m.maybe(20, "  behavior: merge\n")
+		out += "secretGenerator:\n- name: " + m.generated() + "\n  files: [key=key.txt]\n  envs: [x.env]\n" + m.maybe(5, "  behavior: merge\n")
 	}
 	return out + m.maybe(15, "generatorOptions: {disableNameSuffixHash: true, labels: {gen: \"1\"}, annotations: {gen: \"2\"}}\n")
 }
@@ -225,15 +226,20 @@ func (m *maker) manifests() string {
 	return strings.Join(docs, "---\n")
 }
 
+// manifest makes an object, seldom one whose id there may be already.
 func (m *maker) manifest(kind string) string {
-	ns := m.namespace()
+	ns, name := m.namespace(), m.name()
+	for id := kind + name; m.used[id] && m.IntN(60) > 0; id = kind + name {
+		name += m.pick("a", "b", "1")
+	}
+	m.used[kind+name] = true
 	if ns != "" {
 		ns = "  namespace: " + ns + "\n"
 	}
 	if strings.HasPrefix(kind, "Cluster") || slices.Contains([]string{"Namespace", "StorageClass", "CustomResourceDefinition", "ValidatingWebhookConfiguration"}, kind) {
 		ns = ""
 	}
-	return "apiVersion: " + apiVersion(kind) + "\nkind: " + kind + "\nmetadata:\n  name: " + m.name() + "\n" + ns +
+	return "apiVersion: " + apiVersion(kind) + "\nkind: " + kind + "\nmetadata:\n  name: " + name + "\n" + ns +
 		m.maybe(30, "  labels: {app: "+m.pick("x", "\"1\"")+"}\n") +
 		m.maybe(25, "  annotations: "+m.pick("{note: a}", "{}", "{config.kubernetes.io/local-config: \"true\"}", "{config.kubernetes.io/local-config: \"false\"}")+"\n") +
 		m.body(kind)
@@ -266,7 +272,7 @@ func apiVersion(kind string) string {
 func (m *maker) body(kind string) string {
 	switch kind {
 	case "ConfigMap":
-		return "data: {k: " + m.pick("v", "\"1\"", "|-\n    x") + "}\n"
+		return "data: {k: " + m.pick("v", "\"1\"", "\"x\\ny\"") + "}\n"
 	case "Secret":
 		return m.pick("data: {k: dg==}\n", "stringData: {k: v}\n")
 	case "Service":
