@@ -192,6 +192,9 @@ func (g *guard) parse(file string, data []byte) ([]*yaml.RNode, error) {
 		if m.nodes += s.nodes; m.nodes > g.src.lim.Nodes {
 			return nil, m.tooMany()
 		}
+		if !m.anchors {
+			continue // most have none, and replacing none costs as much as parsing
+		}
 		if err := doc.DeAnchor(); err != nil {
 			return nil, err
 		}
@@ -213,7 +216,10 @@ type measure struct {
 	lim   Limits
 	file  string
 	nodes int
-	sizes map[*yaml.Node]size // of what was measured, and an open entry for what is being
+	// sizes are those of anchors that were measured, with an open entry for one that
+	// is being.
+	sizes   map[*yaml.Node]size
+	anchors bool // there are anchors, or keys that merge
 }
 
 type size struct {
@@ -229,7 +235,7 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if s, ok := m.sizes[n]; ok {
+	if s, ok := m.sizes[n]; n.Anchor != "" && ok {
 		if s.open {
 			return s, errors.New("an anchor holds an alias of itself")
 		}
@@ -241,9 +247,15 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 	if depth > m.lim.Depth {
 		return size{}, &LimitError{Limit: "Depth", Max: int64(m.lim.Depth), File: m.file}
 	}
-	m.sizes[n] = size{open: true}
+	if n.Anchor != "" {
+		m.anchors = true
+		m.sizes[n] = size{open: true}
+	}
 	s := size{nodes: 1}
-	for _, child := range n.Content {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && child.Value == "<<" {
+			m.anchors = true
+		}
 		cs, err := m.of(child, depth+1)
 		if err != nil {
 			return s, err
@@ -253,7 +265,9 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 			return s, m.tooMany()
 		}
 	}
-	m.sizes[n] = s
+	if n.Anchor != "" {
+		m.sizes[n] = s
+	}
 	return s, nil
 }
 
