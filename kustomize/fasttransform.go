@@ -2,7 +2,6 @@ package kustomize
 
 import (
 	"sigs.k8s.io/kustomize/api/filters/annotations"
-	"sigs.k8s.io/kustomize/api/filters/imagetag"
 	"sigs.k8s.io/kustomize/api/filters/labels"
 	"sigs.k8s.io/kustomize/api/filters/namespace"
 	"sigs.k8s.io/kustomize/api/filters/prefix"
@@ -196,20 +195,6 @@ func (it *item) isNamed(name string, kind *resid.Gvk) bool {
 		}
 	}
 	return false
-}
-
-func (e *engine) setImages(k *types.Kustomization, items []*item) error {
-	for _, image := range k.Images {
-		for _, it := range items {
-			if err := it.apply(imagetag.LegacyFilter{ImageTag: image}); err != nil {
-				return err
-			}
-			if err := it.apply(imagetag.Filter{ImageTag: image, FsSlice: e.specs.of["images"]}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // apply runs one of kustomize's filters on the object.
