@@ -81,8 +81,12 @@ func (e *engine) merge(items []*item, p types.Patch, merges []*resource.Resource
 	return dropEmpty(items), nil
 }
 
-// mergeInto applies a patch to all that were selected.
+// mergeInto applies a patch to all that were selected. kustomize knows them by
+// their ids, and compares the ids of all objects afterwards.
 func (e *engine) mergeInto(items, selected []*item, patch *resource.Resource) ([]*item, error) {
+	if err := e.compare(items); err != nil {
+		return nil, err
+	}
 	for _, it := range selected {
 		own := patch.DeepCopy()
 		if err := own.CopyMergeMetaDataFieldsFrom(patch); err != nil {
@@ -95,11 +99,16 @@ func (e *engine) mergeInto(items, selected []*item, patch *resource.Resource) ([
 		}
 	}
 	items = dropEmpty(items)
+	return items, e.compare(items)
+}
+
+// compare holds that ids which have changed are still those of one object each.
+func (e *engine) compare(items []*item) error {
 	if e.moved && !unique(items) {
-		return nil, errUnsure
+		return errUnsure
 	}
 	e.moved = false
-	return items, nil
+	return nil
 }
 
 func (e *engine) mergeOne(it *item, patch *resource.Resource) error {
