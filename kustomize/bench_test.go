@@ -12,19 +12,19 @@ import (
 )
 
 func BenchmarkSmall(b *testing.B) {
-	build(b, tree(map[string]string{"kustomization.yaml": "resources: [cm.yaml]", "cm.yaml": configMap}), ".")
+	benchmarkBuild(b, tree(map[string]string{"kustomization.yaml": "resources: [cm.yaml]", "cm.yaml": configMap}), ".")
 }
 
 func BenchmarkOverlay(b *testing.B) {
 	fsys := os.DirFS(corpus)
 	for _, dir := range []string{"patches", "everything", "openapi"} {
-		b.Run(dir, func(b *testing.B) { build(b, fsys, dir) })
+		b.Run(dir, func(b *testing.B) { benchmarkBuild(b, fsys, dir) })
 	}
 }
 
 func BenchmarkThousand(b *testing.B) {
 	for _, overlay := range []string{"plain", "overlay"} {
-		b.Run(overlay, func(b *testing.B) { build(b, tree(thousand()), overlay) })
+		b.Run(overlay, func(b *testing.B) { benchmarkBuild(b, tree(thousand()), overlay) })
 	}
 }
 
@@ -38,7 +38,7 @@ func BenchmarkThousandAtOnce(b *testing.B) {
 	})
 }
 
-func build(b *testing.B, fsys fs.FS, dir string) {
+func benchmarkBuild(b *testing.B, fsys fs.FS, dir string) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_, err := kustomize.Build(b.Context(), fsys, dir, kustomize.Options{})

@@ -2,8 +2,11 @@ package kustomize
 
 import (
 	"context"
-	"errors"
 	"io/fs"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/resid"
 )
 
 // Alone runs f, which may use kustomize directly, beside no build.
@@ -19,5 +22,27 @@ func BuildReference(ctx context.Context, fsys fs.FS, dir string, opts Options) (
 	return buildWith(ctx, fsys, dir, opts, kustomizeOnly)
 }
 
-// IsUnsure reports that the fast engine gave up.
-func IsUnsure(err error) bool { return errors.Is(err, errUnsure) }
+// FieldSpecs are those of a section of our list.
+func FieldSpecs(section string) types.FsSlice { return parseFieldSpecs(fieldSpecText).of[section] }
+
+// Reference is a field of our list that holds a name.
+type Reference struct {
+	Target, Referrer resid.Gvk
+	Path             string
+}
+
+// References are the fields of our list that hold names.
+func References() []Reference {
+	var list []Reference
+	for _, r := range parseFieldSpecs(fieldSpecText).references {
+		path := ""
+		for i, part := range r.path {
+			if i > 0 {
+				path += "/"
+			}
+			path += strings.ReplaceAll(part, "/", `\/`)
+		}
+		list = append(list, Reference{r.target, r.referrer, path})
+	}
+	return list
+}
