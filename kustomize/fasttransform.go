@@ -23,6 +23,9 @@ func (e *engine) transform(dir string, k *types.Kustomization, items []*item) ([
 		each(e.setReplicas), each(e.setImages),
 	}
 	for _, step := range steps {
+		if err := e.src.ctx.Err(); err != nil {
+			return nil, err
+		}
 		var err error
 		if items, err = step(dir, k, items); err != nil {
 			return nil, err
