@@ -22,14 +22,16 @@ func BenchmarkOverlay(b *testing.B) {
 	}
 }
 
+func BenchmarkForty(b *testing.B) { benchmarkBuild(b, tree(applications(8)), "overlay") }
+
 func BenchmarkThousand(b *testing.B) {
 	for _, overlay := range []string{"plain", "overlay"} {
-		b.Run(overlay, func(b *testing.B) { benchmarkBuild(b, tree(thousand()), overlay) })
+		b.Run(overlay, func(b *testing.B) { benchmarkBuild(b, tree(applications(200)), overlay) })
 	}
 }
 
 func BenchmarkThousandAtOnce(b *testing.B) {
-	fsys := tree(thousand())
+	fsys := tree(applications(200))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			_, err := kustomize.Build(b.Context(), fsys, "overlay", kustomize.Options{})
@@ -46,9 +48,9 @@ func benchmarkBuild(b *testing.B, fsys fs.FS, dir string) {
 	}
 }
 
-// thousand is a tree of a thousand objects in files of five, and an overlay over
+// applications is a tree of five objects for each, and an overlay over
 // all of them.
-func thousand() map[string]string {
+func applications(applications int) map[string]string {
 	files := map[string]string{
 		"overlay/kustomization.yaml": "resources: [../plain]\nnamePrefix: prod-\nnamespace: prod\nlabels: [{pairs: {env: prod}, includeSelectors: true}]\n" +
 			"images: [{name: nginx, newTag: \"1.27\"}, {name: redis, newName: mirror/redis}]\n" +
@@ -56,7 +58,7 @@ func thousand() map[string]string {
 		"overlay/patch.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app-7}\nspec: {replicas: 4}\n",
 	}
 	list := "resources:\n"
-	for i := range 200 {
+	for i := range applications {
 		name := fmt.Sprintf("app-%d", i)
 		file := fmt.Sprintf("app-%d.yaml", i)
 		list += "- " + file + "\n"
