@@ -127,6 +127,9 @@ func TestErrorsAreThoseOfKustomize(t *testing.T) {
 				continue // the fast engine looks at fewer files
 			}
 			require.Error(t, err)
+			if strings.Contains(err.Error(), "updating name reference") {
+				continue // the first of several, in the random order of a map
+			}
 			require.Equal(t, "kustomize: "+pointers.ReplaceAllString(wantErr.Error(), ""), pointers.ReplaceAllString(err.Error(), ""))
 		}
 	}
