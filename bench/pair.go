@@ -19,14 +19,7 @@ type Pair struct {
 
 // pairs are all benchmarks, in the order in which they run.
 func pairs() []Pair {
-	return append([]Pair{
-		{
-			Name:     "kustomize/small",
-			PeerName: "github.com/fluxcd/pkg/kustomize v1.41.0",
-			Ours:     "kustomize/ours",
-			Peer:     "kustomize/peer",
-		},
-	}, slices.Concat(kustomizeInputPairs(), ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
+	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())
 }
 
 func conditionsPairs() []Pair {
@@ -39,15 +32,26 @@ func conditionsPairs() []Pair {
 	}}
 }
 
-// kustomizeInputPairs ask whether there is anything to build. The peer builds.
-func kustomizeInputPairs() []Pair {
-	return []Pair{{
-		Name:     "kustomize/unchanged",
-		PeerName: "github.com/fluxcd/pkg/kustomize v1.41.0",
-		Heavy:    true,
-		Ours:     "kustomize/ours",
-		Peer:     "kustomize/peer",
-	}}
+func kustomizePairs() []Pair {
+	pair := func(name string) Pair {
+		return Pair{Name: "kustomize/" + name, PeerName: "github.com/fluxcd/pkg/kustomize v1.41.0", Ours: "kustomize/ours", Peer: "kustomize/peer"}
+	}
+	overlay := pair("1000-overlay")
+	overlay.Heavy = true
+	krusty := overlay
+	krusty.Name += "-krusty"
+	krusty.PeerName, krusty.Peer, krusty.Plain = "kustomize itself (krusty v0.21.2)", "kustomize/krusty", true
+	unchanged := pair("unchanged") // is there anything to build? The peer builds
+	unchanged.Heavy = true
+	return []Pair{
+		pair("small"),
+		pair("overlay-20"),
+		pair("parallel-2"), // as overlay-20, two at once
+		pair("1000-plain"),
+		overlay,
+		krusty,
+		unchanged,
+	}
 }
 
 func ssaPairs() []Pair {

@@ -508,3 +508,38 @@ func names(res *kustomize.Result) []string {
 	}
 	return list
 }
+
+// Kustomize's own messages hold whole objects.
+func TestAttackSecretsInErrors(t *testing.T) {
+	secret := func(name, namespace string) string {
+		return "apiVersion: v1\nkind: Secret\nmetadata: {name: " + name + ", namespace: " + namespace + "}\nstringData: {password: hunter2}\n"
+	}
+	for name, files := range map[string]map[string]string{
+		"ambiguous name": {
+			"kustomization.yaml":   "resources: [a, b, pod.yaml]\n",
+			"a/kustomization.yaml": "resources: [s.yaml]\npatches: [{target: {kind: Secret}, options: {allowNameChange: true}, patch: \"- {op: replace, path: /metadata/name, value: s1}\"}]\n", "a/s.yaml": secret("s", "x"),
+			"b/kustomization.yaml": "resources: [s.yaml]\npatches: [{target: {kind: Secret}, options: {allowNameChange: true}, patch: \"- {op: replace, path: /metadata/name, value: s2}\"}]\n", "b/s.yaml": secret("s", "x"),
+			"pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: x}\nspec: {containers: [{name: c, image: i, env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}, {name: B, value: hunter2}]}]}\n",
+		},
+		"namespaces collide": {
+			"kustomization.yaml": "namespace: z\nresources: [a.yaml, b.yaml]\n", "a.yaml": secret("s", "x"), "b.yaml": secret("s", "y"),
+		},
+		"patch that does not fit": {
+			"kustomization.yaml": "resources: [a.yaml]\npatches:\n- target: {kind: Secret}\n  patch: |\n    stringData: {password: hunter2}\n    nothing: [\n", "a.yaml": secret("s", "x"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := fstest.MapFS{}
+			for file, text := range files {
+				fsys[file] = &fstest.MapFile{Data: []byte(text)}
+			}
+			_, err := kustomize.Build(t.Context(), fsys, ".", kustomize.Options{})
+			require.Error(t, err)
+			t.Log(err)
+			for ; err != nil; err = errors.Unwrap(err) {
+				require.NotContains(t, err.Error(), "hunter2")
+				require.Less(t, len(err.Error()), 8<<10)
+			}
+		})
+	}
+}

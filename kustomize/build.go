@@ -42,7 +42,11 @@ func Build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, 
 }
 
 func build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, error) {
-	res, saw, err := attempt(ctx, fsys, dir, opts)
+	return buildWith(ctx, fsys, dir, opts, anyEngine)
+}
+
+func buildWith(ctx context.Context, fsys fs.FS, dir string, opts Options, use engines) (*Result, error) {
+	res, saw, err := attempt(ctx, fsys, dir, opts, use)
 	if err == nil {
 		err = checkDecrypted(res.Objects)
 	}
@@ -55,7 +59,7 @@ func build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, 
 	// The message may show what was decrypted. That of a build which decrypts nothing
 	// cannot, and mostly says the same.
 	opts.Decrypter = nil
-	if _, _, err := attempt(ctx, fsys, dir, opts); err != nil {
+	if _, _, err := attempt(ctx, fsys, dir, opts, use); err != nil {
 		return nil, err
 	}
 	return nil, &BuildError{Dir: dir, Err: errWithheld}
@@ -64,8 +68,8 @@ func build(ctx context.Context, fsys fs.FS, dir string, opts Options) (*Result, 
 var errWithheld = errors.New("kustomize has an objection to what was decrypted; its message might show that, so it is held back: build the directory with the decrypted files by hand to see it")
 
 // attempt builds once, and says whether plain text of encrypted files was seen.
-func attempt(ctx context.Context, fsys fs.FS, dir string, opts Options) (res *Result, saw bool, err error) {
-	b := &builder{src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
+func attempt(ctx context.Context, fsys fs.FS, dir string, opts Options, use engines) (res *Result, saw bool, err error) {
+	b := &builder{engines: use, src: newSource(ctx, fsys, opts.Limits.withDefaults()), virtual: map[string][]byte{}}
 	b.src.unseal = newUnsealer(ctx, opts.Decrypter)
 	if err := b.prepare(dir, &opts); err != nil {
 		return nil, b.src.unseal.used(), err
@@ -107,10 +111,40 @@ type builder struct {
 	target  string // what kustomize is told to build; empty if there is nothing
 	virtual map[string][]byte
 	sorts   bool // the kustomization sets an order itself
+	engines engines
 }
 
-// run has kustomize build the target.
+// engines are those that may be used for a build.
+type engines int
+
+const (
+	anyEngine engines = iota
+	fastOnly
+	kustomizeOnly
+)
+
+// run builds the target: with the fast engine, and where that gives up with
+// kustomize. With a schema of the build's own it is kustomize at once.
 func (b *builder) run(exclusive bool) (res *Result, err error) {
+	if exclusive || b.engines == kustomizeOnly {
+		return b.runKustomize(exclusive)
+	}
+	reads := b.src.reads
+	g := newGuard(b.src, b.virtual, false)
+	g.keep = true
+	objects, err := fast(g, b.target, schema.specs)
+	if err == nil {
+		return &Result{Objects: objects}, nil
+	}
+	if b.engines == fastOnly {
+		return nil, err
+	}
+	b.src.reads = reads // it starts again, with the same limits
+	return b.runKustomize(false)
+}
+
+// runKustomize has kustomize itself build the target.
+func (b *builder) runKustomize(exclusive bool) (res *Result, err error) {
 	g := newGuard(b.src, b.virtual, exclusive)
 	m, err := run(g, b.target, b.sorts)
 	switch {
@@ -119,11 +153,11 @@ func (b *builder) run(exclusive bool) (res *Result, err error) {
 	case g.err != nil:
 		return nil, g.err
 	case err != nil:
-		return nil, &BuildError{Dir: b.dir, File: g.last, Err: err}
+		return nil, &BuildError{Dir: b.dir, File: g.last, Err: plainError(err)}
 	}
 	objects, err := convert(m)
 	if err != nil {
-		return nil, &BuildError{Dir: b.dir, Err: err}
+		return nil, &BuildError{Dir: b.dir, Err: plainError(err)}
 	}
 	return &Result{Objects: objects}, nil
 }

@@ -14,9 +14,9 @@
 //
 // # Guarantees
 //
-//   - The objects are those of kustomize itself, which does the work; a directory
-//     without a kustomization file is built from all its YAML files. [Options] do
-//     what the fields of that name do in the directory's own kustomization.
+//   - The objects are those of kustomize itself; a directory without a kustomization
+//     file is built from all its YAML files. [Options] do what the fields of that name
+//     do in the directory's own kustomization.
 //   - A build is a function of the tree, the directory and the options. It reads
 //     no other file, uses no network and runs no program. What would need one of
 //     these is a [*RefusedError] that names the file, the field and the value, and
@@ -36,12 +36,26 @@
 // # Limits
 //
 // Files, reads, nesting, aliases and objects are bounded by default; see [Limits].
-// Kustomize takes time in the square of the number of objects, about ten seconds
-// for a thousand with all transformers. It has no context: the end of one is
-// noticed when the next file is read, not in the middle of a transformation.
+// A build has no context: the end of one is noticed when the next file is read, not
+// in the middle of a transformation.
 //
-// Kustomize writes warnings about deprecated fields to the standard error stream,
-// which nobody can turn off.
+// # Two engines
+//
+// Most trees are built by an engine of this package, in time that grows with the
+// number of objects. It applies kustomize's own filters to each object, and does by
+// itself what kustomize does by comparing each object with all others. It knows
+// these fields: resources, bases, components, namespace, namePrefix, nameSuffix,
+// labels, commonLabels, commonAnnotations, images, replicas, patches in their three
+// forms, configMapGenerator, secretGenerator and generatorOptions.
+//
+// Kustomize builds all else, from the start: trees with any other field, such as
+// replacements, vars, configurations, crds, openapi, sortOptions, buildMetadata or
+// plugins; lists of objects; objects with unusual metadata or with annotations of
+// kustomize's own; ids that are there twice and names that could mean two objects;
+// and whatever ends in an error. Then it takes time in the square of the number of
+// objects, about ten seconds for a thousand with all transformers, and writes
+// warnings about deprecated fields to the standard error stream, which nobody can
+// turn off.
 //
 // Kyaml has one schema for the whole process. Code in the same process that uses
 // krusty or kyaml's openapi package by itself is outside of the gate that keeps

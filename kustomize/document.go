@@ -19,9 +19,19 @@ func (c *checker) objects(_, name string, data []byte) {
 	if _, done := c.counts[name]; done {
 		return
 	}
-	n, err := c.check(name, data)
+	docs, err := c.check(name, data)
 	c.fail(name, "", err)
-	c.counts[name] = n
+	c.counts[name] = count(docs)
+	if c.keep {
+		c.documents[name] = docs
+	}
+}
+
+// document is one of a file: as the parser gives it, and as the value that it has
+// in JSON, nil for what is not an object.
+type document struct {
+	node  *yaml.RNode
+	value map[string]any
 }
 
 // patch checks a file of patches.
@@ -103,38 +113,39 @@ func hasEmptyKey(value any) bool {
 // check holds content to the limits, and refuses what cannot become an object.
 // Such content would fail at the end of the build anyhow; but on the way there,
 // kustomize ends the process when it tries to put it into a message.
-func (c *checker) check(file string, data []byte) (objects int, err error) {
-	docs, err := c.parse(file, data)
+func (g *guard) check(file string, data []byte) ([]document, error) {
+	nodes, err := g.parse(file, data)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for i, doc := range docs {
-		n, err := checkDocument(doc.YNode())
+	docs := make([]document, len(nodes))
+	for i, node := range nodes {
+		value, err := checkDocument(node.YNode())
 		if err != nil {
-			return 0, fmt.Errorf("document %d: %w", i+1, err)
+			return nil, fmt.Errorf("document %d: %w", i+1, err)
 		}
-		objects += n
+		docs[i] = document{node, value}
 	}
-	return objects, nil
+	return docs, nil
 }
 
 // checkDocument checks one object. A list is a JSON patch or nothing that
 // kustomize takes.
-func checkDocument(doc *yaml.Node) (objects int, err error) {
+func checkDocument(doc *yaml.Node) (map[string]any, error) {
 	switch doc.Kind {
 	case yaml.SequenceNode:
-		return 1, nil
+		return nil, nil
 	case yaml.MappingNode:
 		if err := checkKeys(doc); err != nil {
-			return 0, err
+			return nil, err
 		}
 		object, err := toMap(doc)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		return count(object), checkIdentity(object)
+		return object, checkIdentity(object)
 	default:
-		return 0, fmt.Errorf("line %d: %s is not a Kubernetes object", doc.Line, quote(doc.Value))
+		return nil, fmt.Errorf("line %d: %s is not a Kubernetes object", doc.Line, quote(doc.Value))
 	}
 }
 
@@ -170,20 +181,23 @@ func checkIdentity(object map[string]any) error {
 
 // parse splits and parses content as kustomize does it, and puts in the place of
 // each alias what it stands for, after counting what that will cost.
-func (c *checker) parse(file string, data []byte) ([]*yaml.RNode, error) {
+func (g *guard) parse(file string, data []byte) ([]*yaml.RNode, error) {
 	r := kio.ByteReader{Reader: bytes.NewReader(data), OmitReaderAnnotations: true, DisableUnwrapping: true}
 	docs, err := r.Read()
 	if err != nil {
 		return nil, &syntaxError{err}
 	}
-	m := measure{lim: c.src.lim, file: file, sizes: map[*yaml.Node]size{}}
+	m := measure{lim: g.src.lim, file: file, sizes: map[*yaml.Node]size{}}
 	for _, doc := range docs {
 		s, err := m.of(doc.YNode(), 0)
 		if err != nil {
 			return nil, err
 		}
-		if m.nodes += s.nodes; m.nodes > c.src.lim.Nodes {
+		if m.nodes += s.nodes; m.nodes > g.src.lim.Nodes {
 			return nil, m.tooMany()
+		}
+		if !m.anchors {
+			continue // most have none, and replacing none costs as much as parsing
 		}
 		if err := doc.DeAnchor(); err != nil {
 			return nil, err
@@ -206,7 +220,10 @@ type measure struct {
 	lim   Limits
 	file  string
 	nodes int
-	sizes map[*yaml.Node]size // of what was measured, and an open entry for what is being
+	// sizes are those of anchors that were measured, with an open entry for one that
+	// is being.
+	sizes   map[*yaml.Node]size
+	anchors bool // there are anchors, or keys that merge
 }
 
 type size struct {
@@ -222,7 +239,7 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if s, ok := m.sizes[n]; ok {
+	if s, ok := m.sizes[n]; n.Anchor != "" && ok {
 		if s.open {
 			return s, errors.New("an anchor holds an alias of itself")
 		}
@@ -234,9 +251,15 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 	if depth > m.lim.Depth {
 		return size{}, &LimitError{Limit: "Depth", Max: int64(m.lim.Depth), File: m.file}
 	}
-	m.sizes[n] = size{open: true}
+	if n.Anchor != "" {
+		m.anchors = true
+		m.sizes[n] = size{open: true}
+	}
 	s := size{nodes: 1}
-	for _, child := range n.Content {
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && child.Value == "<<" {
+			m.anchors = true
+		}
 		cs, err := m.of(child, depth+1)
 		if err != nil {
 			return s, err
@@ -246,12 +269,22 @@ func (m *measure) of(n *yaml.Node, depth int) (size, error) {
 			return s, m.tooMany()
 		}
 	}
-	m.sizes[n] = s
+	if n.Anchor != "" {
+		m.sizes[n] = s
+	}
 	return s, nil
 }
 
-// count is how many objects there are in an object: more than one if it is a list.
-func count(object map[string]any) int {
+// count is how many objects there are in documents: a list has more than one.
+func count(docs []document) int {
+	n := 0
+	for _, doc := range docs {
+		n += countObject(doc.value)
+	}
+	return n
+}
+
+func countObject(object map[string]any) int {
 	kind, _ := object["kind"].(string)
 	items, _ := object["items"].([]any)
 	if !strings.HasSuffix(kind, "List") || len(items) == 0 {
@@ -260,7 +293,7 @@ func count(object map[string]any) int {
 	n := 0
 	for _, item := range items {
 		if o, ok := item.(map[string]any); ok {
-			n += count(o)
+			n += countObject(o)
 		}
 	}
 	return n

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // ErrMalformed says that what should be the JSON form of [Inputs] is not.
@@ -82,7 +84,7 @@ type BuildError struct {
 }
 
 func (e *BuildError) Error() string {
-	msg := fmt.Sprintf("build %s: %s", e.Dir, readable(e.Err.Error()))
+	msg := fmt.Sprintf("build %s: %v", e.Dir, e.Err)
 	if e.File != "" && !strings.Contains(msg, e.File) {
 		msg += fmt.Sprintf(" (the last file read was %s)", e.File)
 	}
@@ -95,13 +97,34 @@ func (e *BuildError) Unwrap() error { return e.Err }
 // alone.
 func (e *BuildError) Terminal() bool { return true }
 
+// plainError keeps the text alone: kustomize's own errors hold whole objects, Secrets
+// among them.
+func plainError(err error) error { return errors.New(clip.Text(readable(err.Error()), maxMessage)) }
+
+// maxMessage bounds what kustomize says.
+const maxMessage = 4 << 10
+
 // readable turns kustomize's account of all that it tried into what went wrong,
 // and takes out where the tree is mounted for it.
 func readable(msg string) string {
 	msg = strings.NewReplacer(mount+"/", "", mount, ".").Replace(msg)
+	for _, dump := range dumps {
+		msg = dump.text.ReplaceAllString(msg, dump.short)
+	}
 	msg = triedFile.ReplaceAllString(msg, "")
 	msg = triedDir.ReplaceAllString(msg, "$1")
 	return strings.ReplaceAll(msg, "recursed accumulation of path ", "in ")
+}
+
+// kustomize prints whole objects, and the configuration of transformers with whole
+// patches.
+var dumps = []struct {
+	text  *regexp.Regexp
+	short string
+}{
+	{regexp.MustCompile(`(?s)\s*\*\*\*\* Too many possible referral targets to referrer:\n.*$`), ""},
+	{regexp.MustCompile(`(?s)produces ID conflict: .*$`), "brings objects of the same kind and name into the same namespace"},
+	{regexp.MustCompile("(?s) with config: `.*?\n`"), ""},
 }
 
 // kustomize reads each resource as a file, and then, if that fails for whatever

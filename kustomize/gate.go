@@ -25,6 +25,7 @@ var schema = newGate()
 type gate struct {
 	slots *semaphore.Weighted
 	warm  atomic.Bool // the schema is loaded and is the built-in one
+	specs *fieldSpecs // what goes with the built-in schema; set with it
 	// restore puts the built-in schema back without parsing it again, which would
 	// cost as much as fifty small builds. It is set by the first load.
 	restore func()
@@ -90,6 +91,7 @@ func (g *gate) load(ctx context.Context) error {
 	if err := checkSchema(); err != nil {
 		return err
 	}
+	g.specs = parseFieldSpecs(fieldSpecText)
 	g.warm.Store(true)
 	return nil
 }

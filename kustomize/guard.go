@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
@@ -30,6 +31,12 @@ type guard struct {
 	objects int    // that kustomize was given
 	last    string // the last file that was read
 
+	// What was checked is kept if keep is set, for an engine that need not parse it
+	// again.
+	keep           bool
+	documents      map[string][]document           // by name in the tree, until they are taken
+	kustomizations map[string]*types.Kustomization // by path
+
 	// exclusive says that this build may change the schema. If it does not, and one
 	// is asked for, wantsExclusive is set and the build fails.
 	exclusive, wantsExclusive bool
@@ -40,7 +47,11 @@ type guard struct {
 }
 
 func newGuard(src *source, virtual map[string][]byte, exclusive bool) *guard {
-	return &guard{src: src, virtual: virtual, counts: map[string]int{}, patched: map[string][]any{}, exclusive: exclusive}
+	return &guard{
+		src: src, virtual: virtual, exclusive: exclusive,
+		counts: map[string]int{}, patched: map[string][]any{},
+		documents: map[string][]document{}, kustomizations: map[string]*types.Kustomization{},
+	}
 }
 
 var errExclusive = errors.New("the build has its own schema and must run alone")
@@ -91,7 +102,7 @@ func (g *guard) readFile(file string) ([]byte, error) {
 		g.last = name
 	}
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
-		if err := g.checkKustomization(name, data); err != nil {
+		if err := g.checkKustomization(file, name, data); err != nil {
 			return nil, err
 		}
 	}

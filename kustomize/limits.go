@@ -18,8 +18,8 @@ type Limits struct {
 	// Nodes bounds the values in a file, with what its aliases stand for counted
 	// each time. Default 1,000,000.
 	Nodes int
-	// Objects bounds the objects in all resource files; kustomize needs time in the
-	// square of it. Default 5,000.
+	// Objects bounds the objects in all resource files; where kustomize itself has to
+	// build them, it needs time in the square of it. Default 5,000.
 	Objects int
 }
 

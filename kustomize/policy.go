@@ -15,7 +15,7 @@ import (
 // the kustomization names, for what kustomize will use each of them. It decodes
 // the bytes as kustomize will, with kustomize's own code: a check of the text
 // would miss spellings.
-func (g *guard) checkKustomization(file string, data []byte) error {
+func (g *guard) checkKustomization(abs, file string, data []byte) error {
 	var k types.Kustomization
 	if err := k.Unmarshal(data); err != nil {
 		return nil //nolint:nilerr // kustomize will say the same, if this is indeed a kustomization
@@ -31,6 +31,9 @@ func (g *guard) checkKustomization(file string, data []byte) error {
 	c.patches(&k)
 	c.generators(&k)
 	c.plugins(&k)
+	if g.keep {
+		g.kustomizations[abs] = &k
+	}
 	return c.err
 }
 

@@ -13,11 +13,11 @@ import (
 	"strings"
 )
 
-// hasher sums up inputs, and what they are at a time.
-type hasher struct{ h hash.Hash }
+// summing sums up inputs, and what they are at a time.
+type summing struct{ h hash.Hash }
 
-func newHasher(in Inputs) hasher {
-	h := hasher{sha256.New()}
+func newHasher(in Inputs) summing {
+	h := summing{sha256.New()}
 	h.text(in.version)
 	h.text(in.dir)
 	h.h.Write(in.options[:])
@@ -25,20 +25,20 @@ func newHasher(in Inputs) hasher {
 }
 
 // text adds a text and its length, so that no two lists of texts are the same bytes.
-func (h hasher) text(s string) {
+func (h summing) text(s string) {
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], uint64(len(s)))
 	h.h.Write(n[:])
 	_, _ = io.WriteString(h.h, s)
 }
 
-func (h hasher) add(i Input, content string) {
+func (h summing) add(i Input, content string) {
 	h.h.Write([]byte{byte(i.Kind)})
 	h.text(i.Name)
 	h.text(content)
 }
 
-func (h hasher) sum() (s sum) {
+func (h summing) sum() (s sum) {
 	h.h.Sum(s[:0])
 	return s
 }
@@ -225,7 +225,7 @@ func (p *probe) list(dir string) (string, error) {
 			return "", err
 		}
 	}
-	h := hasher{sha256.New()}
+	h := summing{sha256.New()}
 	for _, d := range entries {
 		if isManifest(d) {
 			h.text(fmt.Sprint(d.Type()))

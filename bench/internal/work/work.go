@@ -3,9 +3,11 @@
 package work
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // WriteFiles writes files, by their path in dir.
@@ -32,4 +34,15 @@ func Expect(got, want int) error {
 		return fmt.Errorf("%d objects came out, not %d", got, want)
 	}
 	return nil
+}
+
+// AtOnce runs f a number of times at once, and waits for all.
+func AtOnce(times int, f func() error) error {
+	errs := make([]error, times)
+	var wait sync.WaitGroup
+	for i := range times {
+		wait.Go(func() { errs[i] = f() })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
 }

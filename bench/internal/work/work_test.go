@@ -22,3 +22,16 @@ func TestExpect(t *testing.T) {
 	require.NoError(t, Expect(1, 1))
 	require.EqualError(t, Expect(0, 1), "0 objects came out, not 1")
 }
+
+func TestAtOnce(t *testing.T) {
+	// Each waits for the other, which is not possible one after the other.
+	met := make(chan struct{})
+	require.NoError(t, AtOnce(2, func() error {
+		select {
+		case met <- struct{}{}:
+		case <-met:
+		}
+		return nil
+	}))
+	require.EqualError(t, AtOnce(1, func() error { return os.ErrExist }), os.ErrExist.Error())
+}

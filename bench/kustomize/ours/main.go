@@ -13,15 +13,20 @@ import (
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"kustomize/small":     build(trees.Small(), 1),
-		"kustomize/unchanged": unchanged(trees.Unchanged(), 1000),
+		"kustomize/small":               build(trees.Small(), 1),
+		"kustomize/overlay-20":          build(trees.Overlay(4), 1),
+		"kustomize/parallel-2":          build(trees.Overlay(4), 2),
+		"kustomize/1000-plain":          build(trees.Plain(200), 1),
+		"kustomize/1000-overlay":        build(trees.Overlay(200), 1),
+		"kustomize/1000-overlay-krusty": build(trees.Overlay(200), 1),
+		"kustomize/unchanged":           unchanged(trees.Unchanged()),
 	})
 }
 
-// build builds a tree on disk, of which a number of objects has to come out.
-func build(files map[string]string, objects int) side.Setup {
+// build builds a tree on disk, as often at once as asked for.
+func build(tree trees.Tree, atOnce int) side.Setup {
 	return func(_ context.Context, env side.Env) (side.Work, error) {
-		if err := work.WriteFiles(env.Dir, files); err != nil {
+		if err := work.WriteFiles(env.Dir, tree.Files); err != nil {
 			return side.Work{}, err
 		}
 		root, err := os.OpenRoot(env.Dir)
@@ -29,11 +34,13 @@ func build(files map[string]string, objects int) side.Setup {
 			return side.Work{}, err
 		}
 		return side.Work{Do: func(ctx context.Context) error {
-			res, err := kustomize.Build(ctx, root.FS(), ".", kustomize.Options{})
-			if err != nil {
-				return err
-			}
-			return work.Expect(len(res.Objects), objects)
+			return work.AtOnce(atOnce, func() error {
+				res, err := kustomize.Build(ctx, root.FS(), tree.Dir, kustomize.Options{})
+				if err != nil {
+					return err
+				}
+				return work.Expect(len(res.Objects), tree.Objects)
+			})
 		}}, nil
 	}
 }

@@ -11,21 +11,22 @@ import (
 
 	"github.com/gitopskit/gitopskit/bench/internal/side"
 	"github.com/gitopskit/gitopskit/bench/internal/work"
+	"github.com/gitopskit/gitopskit/bench/kustomize/trees"
 	"github.com/gitopskit/gitopskit/kustomize"
 )
 
 // unchanged finds out that there is nothing to build, in a tree that knows the ids
 // of its files, as one of Git does.
-func unchanged(files map[string]string, objects int) side.Setup {
+func unchanged(t trees.Tree) side.Setup {
 	return func(ctx context.Context, env side.Env) (side.Work, error) {
-		if err := work.WriteFiles(env.Dir, files); err != nil {
+		if err := work.WriteFiles(env.Dir, t.Files); err != nil {
 			return side.Work{}, err
 		}
 		root, err := os.OpenRoot(env.Dir)
 		if err != nil {
 			return side.Work{}, err
 		}
-		tree, err := known(root.FS(), files)
+		tree, err := known(root.FS(), t.Files)
 		if err != nil {
 			return side.Work{}, err
 		}
@@ -33,7 +34,7 @@ func unchanged(files map[string]string, objects int) side.Setup {
 		if err != nil {
 			return side.Work{}, err
 		}
-		if err := work.Expect(len(res.Objects), objects); err != nil {
+		if err := work.Expect(len(res.Objects), t.Objects); err != nil {
 			return side.Work{}, err
 		}
 		return side.Work{Do: func(ctx context.Context) error {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 
 	flux "github.com/fluxcd/pkg/kustomize"
 
@@ -13,23 +14,29 @@ import (
 
 func main() {
 	side.Main(map[string]side.Setup{
-		"kustomize/small":     build(trees.Small(), 1),
-		"kustomize/unchanged": build(trees.Unchanged(), 1000),
+		"kustomize/small":        build(trees.Small(), 1),
+		"kustomize/overlay-20":   build(trees.Overlay(4), 1),
+		"kustomize/parallel-2":   build(trees.Overlay(4), 2),
+		"kustomize/1000-plain":   build(trees.Plain(200), 1),
+		"kustomize/1000-overlay": build(trees.Overlay(200), 1),
+		"kustomize/unchanged":    build(trees.Unchanged(), 1),
 	})
 }
 
-// build builds a tree on disk, of which a number of objects has to come out.
-func build(files map[string]string, objects int) side.Setup {
+// build builds a tree on disk, as often at once as asked for.
+func build(tree trees.Tree, atOnce int) side.Setup {
 	return func(_ context.Context, env side.Env) (side.Work, error) {
-		if err := work.WriteFiles(env.Dir, files); err != nil {
+		if err := work.WriteFiles(env.Dir, tree.Files); err != nil {
 			return side.Work{}, err
 		}
 		return side.Work{Do: func(context.Context) error {
-			res, err := flux.SecureBuild(env.Dir, env.Dir, false)
-			if err != nil {
-				return err
-			}
-			return work.Expect(res.Size(), objects)
+			return work.AtOnce(atOnce, func() error {
+				res, err := flux.SecureBuild(env.Dir, filepath.Join(env.Dir, tree.Dir), false)
+				if err != nil {
+					return err
+				}
+				return work.Expect(res.Size(), tree.Objects)
+			})
 		}}, nil
 	}
 }

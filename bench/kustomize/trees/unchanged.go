@@ -7,7 +7,7 @@ import (
 
 // Unchanged is 1,000 objects in 200 files below an overlay that does nothing to
 // them, which is what costs the peer least.
-func Unchanged() map[string]string {
+func Unchanged() Tree {
 	files := map[string]string{"kustomization.yaml": "resources:\n- base\n"}
 	list := "resources:\n"
 	for i := range 200 {
@@ -16,7 +16,7 @@ func Unchanged() map[string]string {
 		list += "- " + name + "\n"
 	}
 	files["base/kustomization.yaml"] = list
-	return files
+	return Tree{Files: files, Dir: ".", Objects: 1000}
 }
 
 func fiveObjects(i int) string {
