@@ -115,26 +115,6 @@ func (s *Snapshot) Tag() *Tag {
 // commit, because the server did not give it by its hash; 0 if it did.
 func (s *Snapshot) Walked() int { return s.walked }
 
-// TreeHash returns the hash of a directory; "." is the root. Two directories of
-// equal hash have equal content, of this repository or another, whatever
-// commits they are in. That of a submodule is the commit that it is at. With
-// [FetchOptions.Dirs] it covers also what was left out.
-func (s *Snapshot) TreeHash(dir string) (string, error) {
-	n, err := s.lookup("treehash", dir, true)
-	if err != nil {
-		return "", err
-	}
-	if !n.mode.IsDir() {
-		return "", &fs.PathError{Op: "treehash", Path: dir, Err: errNotDir}
-	}
-	return n.hash.String(), nil
-}
-
-// ContentID returns the id of a file's content, without reading it: the hash of
-// Git's blob. Two files of equal id have equal content. Links are followed. Of a
-// file in large file storage it is the id of the pointer.
-func (s *Snapshot) ContentID(name string) (string, error) { return s.contentID(name) }
-
 // LFSFiles returns the files of which the repository holds only a pointer into
 // large file storage, in the order of [fs.WalkDir]; those in submodules are not
 // among them. While files still arrive, in [FetchOptions.Stream], there are

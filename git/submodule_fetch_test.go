@@ -118,6 +118,17 @@ func TestSnapshotWithSubmodules(t *testing.T) {
 	}
 	sub, err := fs.Sub(s, "vendor/lib")
 	require.NoError(t, err)
+	ids, ok := sub.(interface {
+		ContentID(name string) (string, error)
+		TreeHash(dir string) (string, error)
+	})
+	require.True(t, ok, "what the whole has, a part has too")
+	id, err := ids.ContentID("up")
+	require.NoError(t, err)
+	require.Equal(t, hashOf("blob", []byte("0")), id)
+	hash, err := ids.TreeHash("mid")
+	require.NoError(t, err)
+	require.Equal(t, commits[2], hash)
 	raw, err := fs.ReadFile(sub, "up")
 	require.NoError(t, err)
 	require.Equal(t, "0", string(raw), "as a checkout would have it")

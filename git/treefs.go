@@ -266,7 +266,7 @@ func (f treeFS) ReadLink(name string) (string, error) {
 }
 
 // Sub implements [fs.SubFS]. Links in the directory may lead out of it, to
-// elsewhere in the snapshot.
+// elsewhere in the snapshot. What it returns has ContentID and TreeHash too.
 func (f treeFS) Sub(name string) (fs.FS, error) {
 	n, err := f.lookup("sub", name, true)
 	if err != nil {
@@ -278,13 +278,35 @@ func (f treeFS) Sub(name string) (fs.FS, error) {
 	return treeFS{f.tree, n.path}, nil
 }
 
-func (f treeFS) contentID(name string) (string, error) {
+// TreeHash returns the hash of a directory; "." is the root. Two directories of
+// equal hash have equal content, of this repository or another, whatever
+// commits they are in. That of a submodule is the commit that it is at. With
+// [FetchOptions.Dirs] it covers also what was left out.
+func (f treeFS) TreeHash(dir string) (string, error) {
+	n, err := f.lookup("treehash", dir, true)
+	if err != nil {
+		return "", err
+	}
+	if !n.mode.IsDir() {
+		return "", &fs.PathError{Op: "treehash", Path: dir, Err: errNotDir}
+	}
+	return n.hash.String(), nil
+}
+
+// ContentID returns the id of a file's content, without reading it: the hash of
+// Git's blob. Two files of equal id have equal content. Links are followed. Of a
+// file that was brought from large file storage it is lfs: and the hash of the
+// pointer, of one that was not that of the pointer alone.
+func (f treeFS) ContentID(name string) (string, error) {
 	n, err := f.lookup("contentid", name, true)
 	if err != nil {
 		return "", err
 	}
 	if n.mode.IsDir() {
 		return "", &fs.PathError{Op: "contentid", Path: name, Err: errors.New("is a directory")}
+	}
+	if _, brought := n.tree.large[n.hash]; brought && n.mode.IsRegular() {
+		return "lfs:" + n.hash.String(), nil
 	}
 	return n.hash.String(), nil
 }

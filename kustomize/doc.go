@@ -29,13 +29,22 @@
 //   - Result.Inputs has all that the result depends on: files, links, directories
 //     that were listed, and names that were looked for in vain. [Inputs.Unchanged]
 //     is true only if a build would give the same; when in doubt it is false.
-//   - A hit in a [Cache] is what a build would give, and the caller's own copy.
+//   - A hit in a [Cache] is what a build would give, and the caller's own copy. It was
+//     built with the same keys.
+//   - With a [Decrypter], what SOPS encrypted is plain text before kustomize reads it,
+//     with its checksum checked: patches and generators work on it as on any other
+//     file. Plain text goes into objects and Secrets, never into ConfigMaps, files or
+//     errors. An object that is still encrypted in the end fails the build.
+//   - [Substitute] replaces variables in objects that were built, strictly unless told
+//     otherwise. No error of it holds a value.
+//   - Errors hold no object, and so no Secret.
 //   - Errors that the same tree would give again have a method Terminal; those of
 //     the context, and of reading the tree, have not.
 //
 // # Limits
 //
 // Files, reads, nesting, aliases and objects are bounded by default; see [Limits].
+// So is what variables make of an object; see [SubstituteLimits].
 // A build has no context: the end of one is noticed when the next file is read, not
 // in the middle of a transformation.
 //
@@ -87,6 +96,10 @@
 // What was kept of inputs in a status may come back changed by others: it is bounded
 // and checked when it is read, and at worst makes a build look needed, or not. Ids
 // of content are believed; whoever makes the tree answers for them.
+//
+// An encrypted file may be changed, or made of parts of others, by somebody without the
+// key: its checksum and the places of its values are checked, and a file that was
+// changed is an error. Comments are not covered by them.
 //
 // Kustomize calls log.Fatal, which ends the process, when it merges into data with
 // an empty key, and when it has to print an object that has no form in JSON. So
