@@ -16,7 +16,7 @@ const (
 	createAttempts = 3
 	// worthAList is how many objects of one place that are not on record make one
 	// list request worth its cost: it spares those that exist two requests each.
-	worthAList = 20
+	worthAList = 50
 )
 
 // create applies an object of which nobody knows whether it is there. If it is
