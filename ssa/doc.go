@@ -46,7 +46,7 @@
 // An object that is new or has changed in the set costs one request. One that
 // somebody else changed costs two: a look at what they did, and the correction. One
 // that exists and is not in the inventory costs three, once, because it may ask to
-// be left alone; where 20 or more of a type are not there, one list spares that.
+// be left alone; where 50 or more of a type are not there, one list spares that.
 //
 // An outside change is seen by the object's own bookkeeping: an equal
 // resourceVersion proves that nothing was written. Otherwise, for kinds whose
