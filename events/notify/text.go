@@ -1,0 +1,167 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gitopskit/gitopskit/events"
+)
+
+// ellipsis ends a text that was shortened.
+const ellipsis = "…"
+
+// plain returns text as people should see it: valid UTF-8 without control characters
+// other than tab and line feed, and without those that reverse the reading direction,
+// with which a text can look like another.
+func plain(s string) string {
+	s = strings.ToValidUTF8(s, string(utf8.RuneError))
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case unicode.IsControl(r), r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x2069, r == 0x200E, r == 0x200F:
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// A measure says how much of a platform's limit a character takes.
+type measure func(rune) int
+
+func perRune(rune) int { return 1 }
+
+func perByte(r rune) int { return max(utf8.RuneLen(r), 1) }
+
+// perUTF16 is how JavaScript counts, and with it many platforms.
+func perUTF16(r rune) int {
+	if r >= 0x10000 {
+		return 2
+	}
+	return 1
+}
+
+// perJSON is how many bytes a character takes in a JSON text.
+func perJSON(r rune) int {
+	switch {
+	case r == '"' || r == '\\' || r == '\n' || r == '\t':
+		return 2
+	case r < ' ' || r == 0x2028 || r == 0x2029:
+		return 6
+	}
+	return perByte(r)
+}
+
+// fit returns s if it is within the limit, and otherwise as much of its beginning as
+// leaves room for an ellipsis.
+func fit(s string, limit int, size measure) string {
+	end, total := 0, 0
+	room := limit - width(ellipsis, size)
+	for i, r := range s {
+		if total <= room {
+			end = i
+		}
+		if total += size(r); total > limit {
+			if room < 0 {
+				return ""
+			}
+			return s[:end] + ellipsis
+		}
+	}
+	return s
+}
+
+// escaped returns s with some characters replaced, and no longer than the limit in
+// UTF-16 units after that. escape returns nothing for a character that stays.
+func escaped(s string, limit int, escape func(rune) string) string {
+	s = fit(s, limit, func(r rune) int {
+		if e := escape(r); e != "" {
+			return len(e)
+		}
+		return perUTF16(r)
+	})
+	var b strings.Builder
+	for _, r := range s {
+		if e := escape(r); e != "" {
+			b.WriteString(e)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func width(s string, size measure) int {
+	n := 0
+	for _, r := range s {
+		n += size(r)
+	}
+	return n
+}
+
+// fact is one line of an event's metadata.
+type fact struct{ key, value string }
+
+// facts lists metadata in the order of its keys, with what a platform has no room for
+// left out or shortened.
+func facts(e events.Event, most, longest int) []fact {
+	var all []fact
+	for _, key := range slices.Sorted(maps.Keys(forwarded(e))) {
+		if len(all) == most {
+			break
+		}
+		value := forwarded(e)[key]
+		if value == "" {
+			continue
+		}
+		all = append(all, fact{fit(plain(key), longest, perUTF16), fit(plain(value), longest, perUTF16)})
+	}
+	return all
+}
+
+// title names the object that an event is about.
+func title(e events.Event) string { return plain(e.InvolvedObject.String()) }
+
+// isError reports whether an event is bad news.
+func isError(e events.Event) bool { return e.Severity == events.SeverityError }
+
+// encode writes JSON without the escapes that are for HTML alone. All types that are
+// written here can be.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// decode reads a platform's answer. What cannot be read leaves v as it was.
+func decode(data []byte, v any) bool { return json.Unmarshal(data, v) == nil }
+
+// code returns the word with which a platform names an error, such as
+// channel_not_found, or nothing where it is not one short word or could be part of a
+// secret: what a server writes is not to be trusted, and may repeat the request.
+func code(word string, secrets ...string) string {
+	const longest = 64
+	if word == "" || len(word) > longest {
+		return ""
+	}
+	for _, r := range word {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') {
+			return ""
+		}
+	}
+	for _, s := range secrets {
+		if strings.Contains(s, word) {
+			return ""
+		}
+	}
+	return word
+}
