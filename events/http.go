@@ -86,7 +86,7 @@ func (s *HTTPSink) Send(ctx context.Context, e Event) error {
 		return &SendError{Target: s.String(), Reason: "the event cannot be written as JSON", Final: true}
 	}
 	_, err = s.client.Do(ctx, post.Request{URL: s.target, Header: s.header(body), Body: body})
-	if fail := (*post.Failure)(nil); errors.As(err, &fail) {
+	if fail := (*post.RequestError)(nil); errors.As(err, &fail) {
 		return &SendError{
 			Target: s.String(), Status: fail.Status, Reason: fail.Reason,
 			After: fail.After, Final: fail.Final, Err: fail.Err,

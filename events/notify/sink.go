@@ -161,7 +161,7 @@ func (c conn) do(ctx context.Context, r request) (post.Reply, error) {
 	reply, err := c.client.Do(ctx, post.Request{
 		Method: r.method, URL: r.url, Header: r.header, Body: r.body, Reply: r.reply,
 	})
-	if fail := (*post.Failure)(nil); errors.As(err, &fail) {
+	if fail := (*post.RequestError)(nil); errors.As(err, &fail) {
 		return reply, &events.SendError{
 			Target: c.target(), Status: fail.Status, Reason: fail.Reason,
 			After: fail.After, Final: fail.Final, Err: fail.Err,

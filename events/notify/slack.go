@@ -61,7 +61,7 @@ func NewSlack(o SlackOptions) (*Sink, error) {
 		header.Set("Authorization", bearer(o.Token))
 	}
 	return s.each(func(e events.Event) request {
-		body := encode(newSlackMessage(o, e))
+		body := encode(newSlackMessage(o, e, style{size: perUTF16, escape: escapeHTML}))
 		return request{url: s.base, header: header, body: body, reply: post.MaxReply}
 	}, func(reply post.Reply, err error) error {
 		if o.Token == "" {
@@ -71,34 +71,22 @@ func NewSlack(o SlackOptions) (*Sink, error) {
 	}), nil
 }
 
-func newSlackMessage(o SlackOptions, e events.Event) slackMessage {
-	a := slackAttachment{Color: "good", Text: slackText(e.Message, 4000), MrkdwnIn: []string{"text"}}
+func newSlackMessage(o SlackOptions, e events.Event, text style) slackMessage {
+	a := slackAttachment{
+		Color: "good", MrkdwnIn: []string{"text"},
+		Text: text.fit(e.Message, 4000), Fallback: text.fit(e.Message, 300),
+	}
 	if isError(e) {
 		a.Color = "danger"
 	}
-	a.Fallback = slackText(e.Message, 300)
-	for _, f := range facts(e, 20, 500) {
-		a.Fields = append(a.Fields, slackField{Title: slackText(f.key, 600), Value: slackText(f.value, 600), Short: len(f.value) < 40})
+	for _, f := range facts(e, 20) {
+		value := text.fit(f.value, 500)
+		a.Fields = append(a.Fields, slackField{Title: text.fit(f.key, 200), Value: value, Short: len(value) < 40})
 	}
 	return slackMessage{
 		Channel: o.Channel, Username: o.Username,
-		Text: slackText(title(e), 600), Attachments: []slackAttachment{a},
+		Text: text.fit(title(e), 500), Attachments: []slackAttachment{a},
 	}
-}
-
-// slackText escapes what Slack reads as a link or as a call to everybody.
-func slackText(s string, limit int) string { return escaped(plain(s), limit, slackEscape) }
-
-func slackEscape(r rune) string {
-	switch r {
-	case '&':
-		return "&amp;"
-	case '<':
-		return "&lt;"
-	case '>':
-		return "&gt;"
-	}
-	return ""
 }
 
 // slackAnswer reads what the Web API says with a status of 200.

@@ -76,26 +76,6 @@ func fit(s string, limit int, size measure) string {
 	return s
 }
 
-// escaped returns s with some characters replaced, and no longer than the limit in
-// UTF-16 units after that. escape returns nothing for a character that stays.
-func escaped(s string, limit int, escape func(rune) string) string {
-	s = fit(s, limit, func(r rune) int {
-		if e := escape(r); e != "" {
-			return len(e)
-		}
-		return perUTF16(r)
-	})
-	var b strings.Builder
-	for _, r := range s {
-		if e := escape(r); e != "" {
-			b.WriteString(e)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
 func width(s string, size measure) int {
 	n := 0
 	for _, r := range s {
@@ -104,28 +84,103 @@ func width(s string, size measure) int {
 	return n
 }
 
-// fact is one line of an event's metadata.
+// A style is how a platform wants its text.
+type style struct {
+	limit  int // of a whole text
+	size   measure
+	defuse func(string) string // takes from a text what the platform acts upon; may be nil
+	escape func(rune) string   // returns nothing for a character that stays; may be nil
+}
+
+// fit returns text as the platform takes it, with no more than the limit after the
+// escapes.
+func (s style) fit(text string, limit int) string {
+	text = plain(text)
+	if s.defuse != nil {
+		text = s.defuse(text)
+	}
+	if s.escape == nil {
+		return fit(text, limit, s.size)
+	}
+	text = fit(text, limit, func(r rune) int {
+		if e := s.escape(r); e != "" {
+			return width(e, s.size)
+		}
+		return s.size(r)
+	})
+	var b strings.Builder
+	for _, r := range text {
+		if e := s.escape(r); e != "" {
+			b.WriteString(e)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// news writes a whole event as lines of text: what it is about, the message, and the
+// metadata. A message that is too long makes room for the others.
+func (s style) news(e events.Event) string {
+	const most = 10
+	head := s.fit("["+string(e.Severity)+"] "+title(e)+": "+e.Reason, s.limit/8) + "\n"
+	var tail strings.Builder
+	for _, f := range facts(e, most) {
+		tail.WriteString("\n" + s.fit(f.key, s.limit/50) + ": " + s.fit(f.value, s.limit/50))
+	}
+	room := s.limit - width(head, s.size) - width(tail.String(), s.size)
+	return head + s.fit(e.Message, room) + tail.String()
+}
+
+// escapeHTML is for platforms that read the tags of HTML, or those like them.
+func escapeHTML(r rune) string {
+	switch r {
+	case '&':
+		return "&amp;"
+	case '<':
+		return "&lt;"
+	case '>':
+		return "&gt;"
+	}
+	return ""
+}
+
+// quiet takes the power to call everybody from each @ that starts a word.
+func quiet(s string) string {
+	var b strings.Builder
+	last := ' '
+	for _, r := range s {
+		b.WriteRune(r)
+		if r == '@' && !unicode.IsLetter(last) && !unicode.IsDigit(last) {
+			b.WriteRune('\u200b')
+		}
+		last = r
+	}
+	return b.String()
+}
+
+// fact is one entry of an event's metadata.
 type fact struct{ key, value string }
 
-// facts lists metadata in the order of its keys, with what a platform has no room for
-// left out or shortened.
-func facts(e events.Event, most, longest int) []fact {
+// facts lists metadata in the order of its keys, up to a number.
+func facts(e events.Event, most int) []fact {
+	meta := forwarded(e)
 	var all []fact
-	for _, key := range slices.Sorted(maps.Keys(forwarded(e))) {
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
 		if len(all) == most {
 			break
 		}
-		value := forwarded(e)[key]
-		if value == "" {
-			continue
+		if key != "" && meta[key] != "" {
+			all = append(all, fact{key, meta[key]})
 		}
-		all = append(all, fact{fit(plain(key), longest, perUTF16), fit(plain(value), longest, perUTF16)})
 	}
 	return all
 }
 
-// title names the object that an event is about.
-func title(e events.Event) string { return plain(e.InvolvedObject.String()) }
+// title names the object that an event is about, in one line.
+func title(e events.Event) string {
+	return strings.Join(strings.Fields(plain(e.InvolvedObject.String())), " ")
+}
 
 // isError reports whether an event is bad news.
 func isError(e events.Event) bool { return e.Severity == events.SeverityError }

@@ -5,6 +5,7 @@ package hooktest
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -90,7 +91,8 @@ func (s *Server) One(t testing.TB) Request {
 // bare connection. It returns the URL.
 func Hostile(t testing.TB, talk func(conn net.Conn)) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
 	go func() {
@@ -122,4 +124,12 @@ func Endless(status string) func(net.Conn) {
 			}
 		}
 	}
+}
+
+// Strict decodes JSON into v, which has to know every field.
+func Strict(t testing.TB, text string, v any) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	require.NoError(t, dec.Decode(v))
 }

@@ -124,13 +124,14 @@ func (p Provider) answers(t *testing.T) {
 		{Status: 429, Header: map[string]string{"Retry-After": "7"}, Wait: 7 * time.Second},
 		{Status: 503},
 	}, p.Retry...)
+	finals := len(final)
 	for i, a := range append(final, retry...) {
 		a.Body += " " // a body that is not JSON must not matter where there is none
 		server := Start(t, a)
 		err := p.sink(t, server.URL).Send(t.Context(), p.Event)
-		fail := failed(t, err)
-		require.Equal(t, i < len(final), fail.Terminal(), "%+v: %v", a, err)
-		require.Equal(t, a.Wait, fail.RetryAfter(), "%+v: %v", a, err)
+		final, wait := failed(t, err)
+		require.Equal(t, i < finals, final, "%+v: %v", a, err)
+		require.Equal(t, a.Wait, wait, "%+v: %v", a, err)
 	}
 	echo := p.sink(t, Start(t, Answer{Status: 400, Body: `{"ok":false,"error":"` + Canary + `","description":"` + Canary + `"}`}).URL)
 	failed(t, echo.Send(t.Context(), p.Event))
@@ -155,8 +156,8 @@ func (p Provider) redirect(t *testing.T) {
 	for _, target := range []string{thief.URL + "/" + Canary, "http://169.254.169.254/latest/meta-data"} {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			server := Start(t, Answer{Status: status, Header: map[string]string{"Location": target}})
-			fail := failed(t, p.sink(t, server.URL).Send(t.Context(), p.Event))
-			require.True(t, fail.Terminal(), "%d to %s", status, target)
+			final, _ := failed(t, p.sink(t, server.URL).Send(t.Context(), p.Event))
+			require.True(t, final, "%d to %s", status, target)
 		}
 	}
 	require.Empty(t, thief.Requests())
@@ -178,7 +179,8 @@ func (p Provider) slow(t *testing.T) {
 	}()
 	err := sink.Send(ctx, p.Event)
 	require.ErrorIs(t, err, context.Canceled)
-	require.False(t, failed(t, err).Terminal())
+	final, _ := failed(t, err)
+	require.False(t, final)
 }
 
 func (p Provider) printed(t *testing.T) {
@@ -189,13 +191,14 @@ func (p Provider) printed(t *testing.T) {
 	failed(t, sink.Send(t.Context(), p.Event)) // nobody listens there
 }
 
-// failed checks an error as each provider should return it.
-func failed(t *testing.T, err error) *events.SendError {
+// failed checks an error as each provider should return it, and returns whether it is
+// final and how long to wait otherwise.
+func failed(t *testing.T, err error) (final bool, wait time.Duration) {
 	t.Helper()
 	var fail *events.SendError
 	require.ErrorAs(t, err, &fail)
 	for ; err != nil; err = errors.Unwrap(err) {
 		require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), Canary)
 	}
-	return fail
+	return fail.Terminal(), fail.RetryAfter()
 }

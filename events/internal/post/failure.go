@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Failure says why a request was not taken, in words of our own.
-type Failure struct {
+// RequestError says why a request was not taken, in words of our own.
+type RequestError struct {
 	Status int           // of the answer; zero where there was none
 	Reason string        // what went wrong
 	After  time.Duration // how long the server asks to be left alone; zero where it does not
@@ -24,12 +24,12 @@ type Failure struct {
 	Err    error         // the end of the context, where that was the cause
 }
 
-func (e *Failure) Error() string { return e.Reason }
+func (e *RequestError) Error() string { return e.Reason }
 
-func (e *Failure) Unwrap() error { return e.Err }
+func (e *RequestError) Unwrap() error { return e.Err }
 
 // Terminal reports whether trying again is useless.
-func (e *Failure) Terminal() bool { return e.Final }
+func (e *RequestError) Terminal() bool { return e.Final }
 
 // judge turns an answer into an error. The status line's text is the server's, and
 // could repeat a header of the request: the text for the code is our own.
@@ -38,7 +38,7 @@ func judge(resp *http.Response) error {
 	if code >= 200 && code < 300 {
 		return nil
 	}
-	return &Failure{
+	return &RequestError{
 		Status: code, Final: FinalStatus(code),
 		Reason: fmt.Sprintf("answered %d %s", code, http.StatusText(code)),
 		After:  ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
@@ -105,7 +105,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 // failure describes why there was no answer. The client's own error repeats the
 // address, and some repeat what the server sent: neither goes further.
 func failure(ctx context.Context, err error) error {
-	fail := &Failure{Reason: "the connection failed or the answer was not HTTP"}
+	fail := &RequestError{Reason: "the connection failed or the answer was not HTTP"}
 	var (
 		refused  refusal
 		op       *net.OpError

@@ -107,17 +107,17 @@ type Reply struct {
 	Body   []byte // nil where it was not wanted, too long or not read in time
 }
 
-// Do sends a request once. The error is a [*Failure], also for an answer whose status
+// Do sends a request once. The error is a [*RequestError], also for an answer whose status
 // is not 2xx; the reply is then there too.
 func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	if c.guard.refuses(r.URL) {
-		return Reply{}, &Failure{Reason: string(errForbidden), Final: true}
+		return Reply{}, &RequestError{Reason: string(errForbidden), Final: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := c.request(ctx, r)
 	if err != nil {
-		return Reply{}, &Failure{Reason: "the request cannot be written", Final: true}
+		return Reply{}, &RequestError{Reason: "the request cannot be written", Final: true}
 	}
 	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -31,7 +31,7 @@ func newTransport(o Options, g guard) (*http.Transport, error) {
 	}
 	if o.Proxy != "" {
 		proxy, err := url.Parse(o.Proxy)
-		if err != nil || proxy.Hostname() == "" || !strings.Contains(" http https socks5 ", " "+proxy.Scheme+" ") {
+		if err != nil || proxy.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
 			return nil, errors.New("the proxy must be a URL that starts with http://, https:// or socks5:// and names a host")
 		}
 		t.Proxy = http.ProxyURL(proxy)
