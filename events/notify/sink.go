@@ -120,21 +120,6 @@ func dial(s setup) (*Sink, error) {
 	return &Sink{conn: c, takes: s.takes}, nil
 }
 
-// OptionError says what is wrong with a provider's options. It holds nothing of them.
-type OptionError struct {
-	Provider string // the name of the platform
-	Problem  string
-}
-
-func (e *OptionError) Error() string { return "notify: " + e.Provider + ": " + e.Problem }
-
-// Terminal is true: the same options will be wrong again.
-func (e *OptionError) Terminal() bool { return true }
-
-func optionError(provider, format string, args ...any) error {
-	return &OptionError{Provider: provider, Problem: fmt.Sprintf(format, args...)}
-}
-
 // require returns an error for the first option that is empty. It gets names and
 // values by turns.
 func require(provider string, options ...string) error {

@@ -1,0 +1,7 @@
+package notify
+
+// The rules of providers that are not chats.
+var (
+	ConcernsCommit = concernsCommit
+	ConcernsChange = concernsChange
+)
