@@ -30,7 +30,8 @@ type HTTPOptions struct {
 	Timeout time.Duration
 	// Transport sends the requests, and is where a proxy, a private CA or a
 	// client certificate goes. Nil means one of the sink's own, which knows the
-	// system's CAs and no proxy.
+	// system's CAs and no proxy, and refuses link-local addresses and those where
+	// clouds keep credentials.
 	Transport http.RoundTripper
 }
 

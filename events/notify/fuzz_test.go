@@ -34,7 +34,7 @@ type caught struct{ body []byte }
 func (c *caught) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.body, _ = io.ReadAll(r.Body)
 	const yes = `{"ok":true,"code":0}`
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(yes)), Header: http.Header{}, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(yes)), Header: http.Header{}, Request: r}, nil
 }
 
 // platforms are all that put a message into text, and how much they take.

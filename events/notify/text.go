@@ -201,22 +201,27 @@ func encode(v any) []byte {
 func decode(data []byte, v any) bool { return json.Unmarshal(data, v) == nil }
 
 // code returns the word with which a platform names an error, such as
-// channel_not_found, or nothing where it is not one short word or could be part of a
+// channel_not_found, or nothing where it is not one short word or has to do with a
 // secret: what a server writes is not to be trusted, and may repeat the request.
 func code(word string, secrets ...string) string {
 	const longest = 64
-	if word == "" || len(word) > longest {
+	if word == "" || len(word) > longest || strings.ContainsFunc(word, noLetter) {
 		return ""
 	}
-	for _, r := range word {
-		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') {
+	for _, s := range secrets {
+		if holds(s, word) {
 			return ""
 		}
-	}
-	for _, s := range secrets {
-		if strings.Contains(s, word) {
-			return ""
+		for _, part := range strings.FieldsFunc(s, noLetter) {
+			if len(part) >= 4 && holds(word, part) {
+				return ""
+			}
 		}
 	}
 	return word
 }
+
+func noLetter(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
+
+// holds reports whether s contains part, in whatever case.
+func holds(s, part string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(part)) }

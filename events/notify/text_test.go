@@ -44,11 +44,12 @@ func TestPlain(t *testing.T) {
 }
 
 func TestCode(t *testing.T) {
-	secret := "https://example.test/hooks/channel/not/found"
+	secret := "https://example.test/hooks/channel/B0/sEcretPart"
 	for word, want := range map[string]string{
-		"channel_not_found": "channel_not_found", "M_FORBIDDEN": "M_FORBIDDEN", "": "",
+		"not_found": "not_found", "M_FORBIDDEN": "M_FORBIDDEN", "": "",
 		"two words": "", "token1": "", "a-b": "", "line\nbreak": "", strings.Repeat("a", 65): "",
-		"channel": "", // part of the secret
+		"hook": "", "HOOKS": "", // part of the secret
+		"no_secretpart_here": "", "SECRETPART": "", // with a part of it
 	} {
 		require.Equal(t, want, notify.Code(word, secret))
 	}
