@@ -69,7 +69,7 @@ func NewDiscord(o DiscordOptions) (*Sink, error) {
 // together.
 func newDiscordMessage(o DiscordOptions, e events.Event) discordMessage {
 	text := style{size: perUTF16, escape: escapeDiscord}
-	embed := discordEmbed{Title: text.fit(title(e), 256), Description: text.fit(e.Message, 3000), Color: 0x2EB67D}
+	embed := discordEmbed{Title: text.fit(title(e), 256), Description: text.message(e, 3000), Color: 0x2EB67D}
 	if isError(e) {
 		embed.Color = 0xE01E5A
 	}

@@ -38,7 +38,7 @@ func (c *caught) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // platforms are all that put a message into text, and how much they take.
-func platforms(f *testing.F, via *caught) map[string]struct {
+func platforms(f testing.TB, via *caught) map[string]struct {
 	sink  *notify.Sink
 	limit int
 } {
@@ -107,6 +107,29 @@ func FuzzMessages(f *testing.F) {
 			content := form.Get("content")
 			require.LessOrEqual(t, utf8.RuneCountInString(content), 10000)
 			require.Equal(t, 2, strings.Count(content, "````"), "the block ends at the end")
+		}
+	})
+}
+
+// Whatever a rule and an event say, the rule answers, and what the controller says of an
+// event stays.
+func FuzzRule(f *testing.F) {
+	f.Add("^health", "(", "Kustomization", "*", "revision", "v", "kustomize.toolkit.fluxcd.io/v1")
+	f.Add("(a*)*b", "[", "*", "web", "event.toolkit.fluxcd.io/a", "", "v1")
+	f.Fuzz(func(t *testing.T, include, exclude, kind, name, key, value, apiVersion string) {
+		s, _ := notify.NewSelector(notify.Rule{
+			Sources: []notify.Source{{Kind: kind, Name: name}}, Include: []string{include}, Exclude: []string{exclude},
+			Metadata: map[string]string{key: value, "revision": "rule"},
+		}, notify.SelectorOptions{})
+		e := event(func(e *events.Event) {
+			e.InvolvedObject.APIVersion = apiVersion
+			e.Metadata = map[string]string{key: "event", "revision": "event"}
+		})
+		got, ok, err := s.Select(t.Context(), e, nil)
+		require.NoError(t, err)
+		if ok {
+			require.Equal(t, "event", notify.Metadata(got.Event, "revision"))
+			require.NotContains(t, notify.Clean(got.Event).Metadata, "token")
 		}
 	})
 }

@@ -74,7 +74,7 @@ func NewGoogleChat(o GoogleChatOptions) (*Sink, error) {
 // message.
 func newGoogleChatMessage(e events.Event) googleChatMessage {
 	text, bare := style{size: perJSON, escape: escapeHTML}, style{size: perJSON}
-	widgets := []googleChatWidget{{Paragraph: &googleChatParagraph{Text: text.fit(e.Message, 16000)}}}
+	widgets := []googleChatWidget{{Paragraph: &googleChatParagraph{Text: text.message(e, 16000)}}}
 	for _, f := range facts(e, 20) {
 		widgets = append(widgets, googleChatWidget{Decorated: &googleChatDecorated{
 			TopLabel: bare.fit(f.key, 100), Text: text.fit(f.value, 400), WrapText: true,

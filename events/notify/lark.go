@@ -86,7 +86,7 @@ func larkSign(timestamp, secret string) string {
 func newLarkMessage(e events.Event) larkMessage {
 	style := style{size: perJSON}
 	text := func(s string, limit int) larkText { return larkText{Tag: "plain_text", Content: style.fit(s, limit)} }
-	message := text(e.Message, 10000)
+	message := larkText{Tag: "plain_text", Content: style.message(e, 10000)}
 	card := larkCard{
 		Config:   larkConfig{Wide: true},
 		Header:   larkHeader{Title: text(title(e), 500), Template: "turquoise"},

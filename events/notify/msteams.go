@@ -68,7 +68,7 @@ func newTeamsMessage(e events.Event) teamsMessage {
 		heading.Color = "attention"
 	}
 	body := []teamsBlock{teamsLine(heading)}
-	for _, line := range strings.SplitN(text.fit(e.Message, 6000), "\n", 20) {
+	for _, line := range strings.SplitN(text.message(e, 6000), "\n", 20) {
 		body = append(body, teamsLine(teamsRun{Text: line}))
 	}
 	for _, f := range facts(e, 10) {

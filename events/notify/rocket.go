@@ -53,7 +53,7 @@ func NewRocket(o RocketOptions) (*Sink, error) {
 
 func newRocketMessage(o RocketOptions, e events.Event) rocketMessage {
 	text := style{size: perUTF16, defuse: quiet}
-	a := rocketAttachment{Color: "#2eb67d", Text: text.fit(e.Message, 4000)}
+	a := rocketAttachment{Color: "#2eb67d", Text: text.message(e, 4000)}
 	if isError(e) {
 		a.Color = "#e01e5a"
 	}

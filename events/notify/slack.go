@@ -74,7 +74,7 @@ func NewSlack(o SlackOptions) (*Sink, error) {
 func newSlackMessage(o SlackOptions, e events.Event, text style) slackMessage {
 	a := slackAttachment{
 		Color: "good", MrkdwnIn: []string{"text"},
-		Text: text.fit(e.Message, 4000), Fallback: text.fit(e.Message, 300),
+		Text: text.message(e, 4000), Fallback: text.message(e, 300),
 	}
 	if isError(e) {
 		a.Color = "danger"

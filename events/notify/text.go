@@ -119,6 +119,17 @@ func (s style) fit(text string, limit int) string {
 	return b.String()
 }
 
+// message is what an event says. Where that is nothing that can be shown, the reason
+// stands for it, since platforms refuse messages without text.
+func (s style) message(e events.Event, limit int) string {
+	for _, text := range []string{e.Message, e.Reason} {
+		if strings.TrimSpace(plain(text)) != "" {
+			return s.fit(text, limit)
+		}
+	}
+	return s.fit("-", limit)
+}
+
 // news writes a whole event as lines of text: what it is about, the message, and the
 // metadata. A message that is too long makes room for the others.
 func (s style) news(e events.Event) string {
@@ -129,7 +140,7 @@ func (s style) news(e events.Event) string {
 		tail.WriteString("\n" + s.fit(f.key, s.limit/50) + ": " + s.fit(f.value, s.limit/50))
 	}
 	room := s.limit - width(head, s.size) - width(tail.String(), s.size)
-	return head + s.fit(e.Message, room) + tail.String()
+	return head + s.message(e, room) + tail.String()
 }
 
 // escapeHTML is for platforms that read the tags of HTML, or those like them.

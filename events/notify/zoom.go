@@ -57,7 +57,7 @@ func NewZoom(o ZoomOptions) (*Sink, error) {
 
 func newZoomMessage(e events.Event) zoomMessage {
 	text := style{size: perUTF16}
-	body := []zoomPart{{Type: "message", Text: text.fit(e.Message, 4000)}}
+	body := []zoomPart{{Type: "message", Text: text.message(e, 4000)}}
 	var items []zoomItem
 	for _, f := range facts(e, 10) {
 		items = append(items, zoomItem{Key: text.fit(f.key, 100), Value: text.fit(f.value, 200)})
