@@ -67,6 +67,15 @@ func TestAttackSecretOverPlainHTTP(t *testing.T) {
 	}
 }
 
+func TestAttackExtraHeaderOverPlainHTTP(t *testing.T) {
+	o := notify.GenericOptions{Address: "http://example.test", HTTP: notify.HTTPOptions{Header: http.Header{"X-Key": {canary}}}}
+	_, err := notify.NewGeneric(o)
+	require.ErrorContains(t, err, "over plain HTTP")
+	o.HTTP.Header = nil
+	_, err = notify.NewGeneric(o)
+	require.NoError(t, err, "an address alone is no secret here")
+}
+
 func TestAttackSecretThatBreaksAHeader(t *testing.T) {
 	for name, build := range constructors("https://example.test", canary+"\r\nX-Evil: 1", notify.HTTPOptions{}) {
 		_, err := build()

@@ -77,8 +77,8 @@
 // redirect to another host, scheme or method is not followed. Of what the server writes,
 // an error holds a number, or one word of letters that has nothing in common with a
 // secret. No error, and no printed sink, holds a token, a key, or any part of an address
-// but scheme and host. Secrets go over plain HTTP only on request; nearly every address
-// of a webhook is one.
+// but scheme and host. Secrets go over plain HTTP only on request; the address of a chat's
+// webhook is one, and so is an extra header.
 //
 // Whoever may name an address may not be trusted with the network that we are in:
 // link-local addresses, and those where clouds keep credentials, are refused, after the

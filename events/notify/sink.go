@@ -26,6 +26,7 @@ type HTTPOptions struct {
 	// password. Empty means none: the environment is not read.
 	Proxy string
 	// Header is sent with each request. It does not replace what the platform needs.
+	// Its values count as secrets.
 	Header http.Header
 	// AllowLinkLocal lets requests go to link-local addresses and to those where
 	// cloud providers keep credentials.
@@ -99,7 +100,7 @@ func dial(s setup) (*Sink, error) {
 	if err != nil {
 		return nil, optionError(s.name, "the address %v", err)
 	}
-	secret := !s.public
+	secret := !s.public || len(s.http.Header) > 0
 	for _, v := range s.secrets {
 		secret = secret || v != ""
 		if !post.ValidHeader(v) {
@@ -117,6 +118,9 @@ func dial(s setup) (*Sink, error) {
 		s.takes = isNews
 	}
 	c := conn{name: s.name, base: base, client: client, secrets: append(slices.Clone(s.secrets), s.address)}
+	for _, values := range s.http.Header {
+		c.secrets = append(c.secrets, values...)
+	}
 	return &Sink{conn: c, takes: s.takes}, nil
 }
 
