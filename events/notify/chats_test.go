@@ -204,7 +204,7 @@ const larkCard = `{
 
 func TestLark(t *testing.T) {
 	final := []hooktest.Answer{{Body: `{"code":19001,"msg":"param invalid"}`}, {Body: `{"code":9499,"msg":"Bad Request"}`}}
-	retry := []hooktest.Answer{{Body: `{"code":11232,"msg":"frequency limited"}`}, {Status: 400, Body: `{"code":11232}`}, {Body: `<html>`}}
+	retry := []hooktest.Answer{{Body: `{"code":11232,"msg":"frequency limited"}`}, {Status: 503, Body: `{"code":9499}`}, {Status: 400, Body: `{"code":11232}`}, {Body: `<html>`}}
 	conform(t, hooktest.Provider{
 		Name: "webhook",
 		New: func(server string) (events.Sink, error) {

@@ -52,6 +52,7 @@ func TestSlack(t *testing.T) {
 		Retry: []hooktest.Answer{
 			{Body: `{"ok":false,"error":"internal_error"}`},
 			{Body: `{"ok":false,"error":"service_unavailable"}`},
+			{Body: `{"ok":false,"error":"team_added_to_org"}`},
 			{Body: "<html>"},
 		},
 	})

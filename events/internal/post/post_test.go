@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -95,6 +94,7 @@ func TestProxy(t *testing.T) {
 	require.NoError(t, send(t, c, "http://name-that-is.invalid/hook"))
 	require.Equal(t, "http://name-that-is.invalid/hook", got.URL.String())
 	require.NotEmpty(t, got.Header.Get("Proxy-Authorization"))
+	c.CloseIdleConnections()
 	proxy.Close()
 	require.ErrorContains(t, send(t, c, "http://name-that-is.invalid/hook"), "proxyconnect")
 }
@@ -191,19 +191,27 @@ func TestAttackLinkLocalTarget(t *testing.T) {
 	}
 }
 
-// A name that resolves to such an address is refused when it is dialed, and so are the
-// ways to write an address that only the resolver understands.
-func TestAttackLinkLocalBehindAName(t *testing.T) {
-	for _, host := range []string{"0", "0x0", "2852039166"} {
-		if _, err := net.DefaultResolver.LookupHost(t.Context(), host); err != nil {
-			continue // this machine's resolver does not read it
-		}
-		err := send(t, client(t, post.Options{}), "http://"+host+":1/")
-		require.ErrorContains(t, err, "has a link-local address", host)
-	}
+// What is dialed is looked at, wherever the address came from: here, from a proxy's.
+func TestAttackLinkLocalAddressIsDialed(t *testing.T) {
+	err := send(t, client(t, post.Options{Proxy: "http://169.254.169.254:1"}), "http://name-that-is.invalid/")
+	require.ErrorContains(t, err, "has a link-local address")
+	require.True(t, final(err))
+
 	dial := post.Control(post.Options{})
 	require.Error(t, dial("tcp4", "169.254.169.254:80", nil))
 	require.Error(t, dial("tcp6", "[fe80::1%lo]:80", nil))
 	require.NoError(t, dial("tcp4", "127.0.0.1:80", nil))
 	require.NoError(t, post.Control(post.Options{AllowLinkLocal: true})("tcp4", "169.254.169.254:80", nil))
+}
+
+// A proxy is not asked for what is refused.
+func TestAttackLinkLocalTargetBehindAProxy(t *testing.T) {
+	var asked atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(proxy.Close)
+	err := send(t, client(t, post.Options{Proxy: proxy.URL}), "http://169.254.169.254/latest")
+	require.ErrorContains(t, err, "has a link-local address")
+	require.Zero(t, asked.Load())
+	require.NoError(t, send(t, client(t, post.Options{Proxy: proxy.URL, AllowLinkLocal: true}), "http://169.254.169.254/latest"))
+	require.EqualValues(t, 1, asked.Load())
 }
