@@ -180,12 +180,19 @@ type Selection struct {
 // The error, a [*LabelsError], says that labels are needed to decide and could not be
 // had.
 func (s *Selector) Select(ctx context.Context, e events.Event, labels LabelsFunc) (Selection, bool, error) {
-	if s.rule.Suspended || !s.severe(e.Severity) || !s.says(e.Message) {
+	// What costs the least is asked first.
+	if s.rule.Suspended || !s.severe(e.Severity) {
 		return Selection{}, false, nil
 	}
-	ok, err := s.matches(ctx, e.InvolvedObject, labels)
-	if !ok || err != nil {
-		return Selection{}, false, err
+	sure, undecided := s.named(e.InvolvedObject)
+	if !sure && undecided == nil || !s.says(e.Message) {
+		return Selection{}, false, nil
+	}
+	if !sure {
+		ok, err := s.labeled(ctx, e.InvolvedObject, undecided, labels)
+		if !ok || err != nil {
+			return Selection{}, false, err
+		}
 	}
 	combined, conflicts := combine(e, s.rule)
 	return Selection{Event: combined, Conflicts: conflicts}, true, nil
@@ -211,10 +218,9 @@ func matchesAny(all []*regexp.Regexp, text string) bool {
 	return false
 }
 
-// matches looks for a source that the object is of, first among those that need no
-// labels.
-func (s *Selector) matches(ctx context.Context, o events.ObjectReference, labels LabelsFunc) (bool, error) {
-	var undecided []Source
+// named looks for a source that names the object, and returns those that do but want to
+// see labels first.
+func (s *Selector) named(o events.ObjectReference) (sure bool, undecided []Source) {
 	for _, source := range s.sources {
 		switch {
 		case !source.names(o):
@@ -224,9 +230,11 @@ func (s *Selector) matches(ctx context.Context, o events.ObjectReference, labels
 			undecided = append(undecided, source)
 		}
 	}
-	if undecided == nil {
-		return false, nil
-	}
+	return false, undecided
+}
+
+// labeled reports whether the object has the labels that one of the sources wants.
+func (s *Selector) labeled(ctx context.Context, o events.ObjectReference, sources []Source, labels LabelsFunc) (bool, error) {
 	if labels == nil {
 		return false, &LabelsError{Rule: s.rule.id(), Object: o, Err: errNoLabels}
 	}
@@ -234,7 +242,7 @@ func (s *Selector) matches(ctx context.Context, o events.ObjectReference, labels
 	if err != nil {
 		return false, &LabelsError{Rule: s.rule.id(), Object: o, Err: err}
 	}
-	for _, source := range undecided {
+	for _, source := range sources {
 		if source.labeled(has) {
 			return true, nil
 		}

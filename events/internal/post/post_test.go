@@ -172,6 +172,7 @@ func TestSeconds(t *testing.T) {
 func TestAttackForbiddenAddresses(t *testing.T) {
 	for text, want := range map[string]bool{
 		"169.254.169.254": true, "169.254.1.1": true, "::ffff:169.254.169.254": true, "64:ff9b::a9fe:a9fe": true,
+		"::169.254.169.254": true, "2002:a9fe:a9fe::1": true, "2002:7f00:1::1": false,
 		"fe80::1": true, "fe80::1%eth0": true, "fd00:ec2::254": true, "fd20:ce::254": true,
 		"100.100.100.200": true, "168.63.129.16": true, "192.0.0.192": true, "::ffff:168.63.129.16": true,
 		"0.0.0.0": true, "::": true, "224.0.0.1": true, "ff02::1": true,

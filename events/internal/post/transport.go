@@ -82,11 +82,7 @@ func (g guard) refuses(u *url.URL) bool {
 // the addresses outside that range where some do the same, and for those that are
 // nobody's own. The IPv6 forms of an IPv4 address count as that address.
 func forbidden(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(ip) {
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
-	}
+	ip = embedded(ip.WithZone("").Unmap())
 	switch ip.String() {
 	case "fd00:ec2::254", // Amazon
 		"fd20:ce::254",    // Google
@@ -96,4 +92,20 @@ func forbidden(ip netip.Addr) bool {
 		return true
 	}
 	return ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified()
+}
+
+// embedded returns the IPv4 address that an IPv6 address leads to, by NAT64, by 6to4 or
+// by the oldest form, or the address itself.
+func embedded(ip netip.Addr) netip.Addr {
+	if !ip.Is6() {
+		return ip
+	}
+	b := ip.As16()
+	switch {
+	case netip.MustParsePrefix("2002::/16").Contains(ip):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(ip), netip.MustParsePrefix("::/96").Contains(ip):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	}
+	return ip
 }
