@@ -123,7 +123,9 @@ func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	if err != nil {
 		return Reply{}, failure(ctx, err)
 	}
-	defer drain(resp.Body, cancel)
+	if resp.Body != http.NoBody {
+		defer drain(resp.Body, cancel)
+	}
 	reply := Reply{Status: resp.StatusCode, Header: resp.Header}
 	if r.Reply > 0 {
 		reply.Body = readAtMost(resp.Body, r.Reply)
