@@ -113,13 +113,15 @@ func Hostile(t testing.TB, talk func(conn net.Conn)) string {
 	return "http://" + listener.Addr().String()
 }
 
-// Endless answers with a body that never ends.
-func Endless(status string) func(net.Conn) {
+// Endless answers with a body that never ends, and tells how much of it was taken.
+func Endless(status string, took chan<- int64) func(net.Conn) {
+	chunk := strings.Repeat(`[{"a":"`, 8<<10)
 	return func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 "+status+"\r\nContent-Type: application/json\r\n\r\n")
-		chunk := strings.Repeat(`[{"a":"`, 8<<10)
-		for {
-			if _, err := io.WriteString(conn, chunk); err != nil {
+		for n := int64(0); ; {
+			m, err := io.WriteString(conn, chunk)
+			if n += int64(m); err != nil {
+				took <- n
 				return
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,25 @@ func TestReply(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, reply.Status)
 		require.Equal(t, want, reply.Body)
 	}
+}
+
+func TestAttackEndlessAnswer(t *testing.T) {
+	chunk := []byte(strings.Repeat("a", 64<<10))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	reply, err := client(t, post.Options{}).Do(t.Context(), post.Request{URL: address(t, server.URL), Reply: post.MaxReply})
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.Nil(t, reply.Body)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20))
 }
 
 func TestNewChecksItsOptions(t *testing.T) {
