@@ -79,7 +79,8 @@ func TestRouterFailuresStayWithTheirTarget(t *testing.T) {
 	require.ErrorIs(t, err, away)
 	var target *notify.TargetError
 	require.ErrorAs(t, err, &target)
-	require.Equal(t, "unsure", target.Target)
+	require.EqualError(t, target, "target unsure: rule r: labels of Kustomization shop/web: the cache is away")
+	require.ErrorContains(t, err, "target full: full")
 	require.Equal(t, 1, asked, "labels are asked for once")
 	require.Len(t, fine.got, 1)
 	require.Empty(t, unsure.got)
