@@ -269,3 +269,12 @@ func (e endless) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+func TestAttackLinkLocalTarget(t *testing.T) {
+	for _, host := range []string{"169.254.169.254", "[fe80::1]", "100.100.100.200"} {
+		err := httpSink(t, "http://"+host+"/"+canary, events.HTTPOptions{}).Send(t.Context(), event("web", "fine"))
+		require.True(t, sendError(t, err).Terminal())
+		require.ErrorContains(t, err, "link-local")
+		require.NotContains(t, err.Error(), canary)
+	}
+}

@@ -74,9 +74,10 @@
 // redirect or lie, and costs bounded time and memory: it sees only its own events, is
 // followed to no other host, scheme or method, and stops no other sink. What it writes
 // reaches no error, and neither does a token, a key, or any part of an address but
-// scheme and host. A token goes over plain HTTP only on request. The sender of an
-// event that is decoded may be hostile too: it is bounded before it is parsed and
-// validated after.
+// scheme and host. A token goes over plain HTTP only on request. Without a Transport of
+// your own, requests to link-local addresses, and to those where clouds keep
+// credentials, are refused after the name was resolved. The sender of an event that is
+// decoded may be hostile too: it is bounded before it is parsed and validated after.
 //
 // The API server is trusted, and so is a sink of your own: one that ignores its
 // context blocks a worker, and Close.

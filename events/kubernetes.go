@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gitopskit/gitopskit/events/internal/post"
 	"github.com/gitopskit/gitopskit/internal/clip"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -257,7 +258,7 @@ func (s *KubernetesSink) failure(about ObjectReference, err error) error {
 	}
 	fail.Status = int(status.Status().Code)
 	fail.Reason = fmt.Sprintf("answered %d about %s: %s", fail.Status, about, clip.Text(status.Status().Message, 500))
-	fail.Final = finalStatus(fail.Status)
+	fail.Final = post.FinalStatus(fail.Status)
 	switch fail.Status {
 	case http.StatusForbidden:
 		fail.Reason += "; grant create and patch on events, unless the namespace is being deleted"
