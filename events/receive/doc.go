@@ -89,10 +89,10 @@
 // A delivery is known by what its sender vouches for. The bodies of GitHub, Gitea, Forgejo,
 // Bitbucket Server and Nexus hold a time and are signed, while their id is in a header that
 // is not: a second request with the same body is a replay, whatever its id. The id counts
-// where it is in the body (GCR, ACR, CDEvents), and otherwise as the platform sends it:
+// where it is in the body (GCR, ACR, CDEvents, Harbor where it sends CloudEvents), and otherwise as the platform sends it:
 // X-Request-UUID of Bitbucket Cloud and Idempotency-Key of GitLab. Who took such a request
-// can send it again under another id; it is as authentic as before. Harbor, Docker Hub,
-// Quay and generic senders name no delivery, and each of their requests counts.
+// can send it again under another id; it is as authentic as before. Harbor's
+// own format, Docker Hub, Quay and generic senders name no delivery, and each of their requests counts.
 //
 // "Redeliver" in the settings of a webhook sends the same again. Where the first one was
 // taken, it is answered with 200 and does nothing within the window: what it would tell

@@ -9,23 +9,17 @@ import (
 // push is the event of registries that send nothing else.
 const push = "push"
 
+// parseHarbor reads both formats that a policy of Harbor can ask for: its own, and
+// CloudEvents.
 func parseHarbor(d delivery) (facts, error) {
 	data := d.body.obj("event_data")
-	resource := data.first("resources")
-	f := facts{
-		event:      d.body.str("type"),
-		repository: data.str("repository", "repo_full_name"),
-		ref:        resource.str("tag"),
-		revision:   resource.str("digest"),
-	}
-	if f.event == "" { // sent in the format of CloudEvents
+	f := facts{event: d.body.str("type")}
+	if d.body.str("specversion") != "" {
 		data = d.body.obj("data")
-		resource = data.first("resources")
-		f.event, f.id = d.header.Get("Ce-Type"), d.header.Get("Ce-Id")
-		if d.body.str("specversion") != "" {
-			f.event, f.id = d.body.str("type"), d.body.str("id")
-		}
+		f.id, f.replay = d.body.str("id"), idKey(d.body.str("id"))
 	}
+	resource := data.first("resources")
+	f.repository, f.ref, f.revision = data.str("repository", "repo_full_name"), resource.str("tag"), resource.str("digest")
 	return f, nil
 }
 
