@@ -55,8 +55,7 @@ func measure(body []byte, l Limits) error {
 // formPayload takes the JSON out of a form, which GitHub sends where a webhook was
 // not told otherwise.
 func formPayload(h http.Header, body []byte) ([]byte, error) {
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" {
+	if mediaType(h) != "application/x-www-form-urlencoded" {
 		return body, nil
 	}
 	payload, ok := bytes.CutPrefix(body, []byte("payload="))
@@ -68,6 +67,15 @@ func formPayload(h http.Header, body []byte) ([]byte, error) {
 		return nil, malformed("the form is not escaped as a form is")
 	}
 	return []byte(text), nil
+}
+
+// mediaType returns the type of a body, or "" where none is told.
+func mediaType(h http.Header) string {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return kind
 }
 
 // bodyKey names a delivery by its body.

@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"mime"
 	"regexp"
 	"time"
 )
@@ -15,11 +14,10 @@ var cdEventType = regexp.MustCompile(`^dev\.(cdevents\.[a-z]+\.[a-z]+|cdeventsx\
 func parseCDEvents(d delivery) (facts, error) {
 	event := d.body
 	outer := func(name string) string { return d.header.Get("Ce-" + name) }
-	kind, _, err := mime.ParseMediaType(d.header.Get("Content-Type"))
-	switch {
-	case err == nil && kind == "application/cloudevents-batch+json":
+	switch mediaType(d.header) {
+	case "application/cloudevents-batch+json":
 		return facts{}, malformed("several events at once are not taken")
-	case err == nil && kind == "application/cloudevents+json":
+	case "application/cloudevents+json":
 		envelope := d.body
 		outer = func(name string) string { return envelope.str(name) }
 		event = envelope.obj("data")

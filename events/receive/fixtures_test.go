@@ -77,22 +77,22 @@ func gcrPush() string {
 }
 
 func fixtures() []fixture {
-	git := func(repo, event, id string) receive.Request {
+	const id = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+	git := func(repo, event string) receive.Request {
 		return receive.Request{Event: event, DeliveryID: id, Repository: repo, Ref: "refs/heads/main", Revision: sha}
 	}
 	image := func(repo, event, id, digest string) receive.Request {
 		return receive.Request{Event: event, DeliveryID: id, Repository: repo, Ref: "1.2.3", Revision: digest}
 	}
-	const id = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 	of := func(t receive.Type) receive.Receiver { return receive.Receiver{Type: t, Secret: []byte(secret)} }
 	gcr, oidc := of(receive.GCR), receive.Receiver{Type: receive.GenericOIDC, Issuers: []receive.Issuer{ciIssuer()}}
 	gcr.Email, gcr.Audience = "push@acme.iam.gserviceaccount.com", "https://hooks.example.com/gcr"
 	return []fixture{
-		{"github", of(receive.GitHub), map[string]string{"X-GitHub-Event": "push", "X-GitHub-Delivery": id}, githubPush, git("acme/shop", "push", id), true},
-		{"gitea", of(receive.Gitea), map[string]string{"X-Gitea-Event": "push", "X-Gitea-Delivery": id}, githubPush, git("acme/shop", "push", id), true},
-		{"gitlab", of(receive.GitLab), map[string]string{"X-Gitlab-Event": "Push Hook", "Idempotency-Key": id}, gitlabPush, git("acme/shop", "Push Hook", id), true},
-		{"bitbucket server", of(receive.Bitbucket), map[string]string{"X-Event-Key": "repo:refs_changed", "X-Request-Id": id}, bitbucketServer, git("ACME/shop", "repo:refs_changed", id), true},
-		{"bitbucket cloud", of(receive.Bitbucket), map[string]string{"X-Event-Key": "repo:push", "X-Request-UUID": id}, bitbucketCloud, git("acme/shop", "repo:push", id), true},
+		{"github", of(receive.GitHub), map[string]string{"X-GitHub-Event": "push", "X-GitHub-Delivery": id}, githubPush, git("acme/shop", "push"), true},
+		{"gitea", of(receive.Gitea), map[string]string{"X-Gitea-Event": "push", "X-Gitea-Delivery": id}, githubPush, git("acme/shop", "push"), true},
+		{"gitlab", of(receive.GitLab), map[string]string{"X-Gitlab-Event": "Push Hook", "Idempotency-Key": id}, gitlabPush, git("acme/shop", "Push Hook"), true},
+		{"bitbucket server", of(receive.Bitbucket), map[string]string{"X-Event-Key": "repo:refs_changed", "X-Request-Id": id}, bitbucketServer, git("ACME/shop", "repo:refs_changed"), true},
+		{"bitbucket cloud", of(receive.Bitbucket), map[string]string{"X-Event-Key": "repo:push", "X-Request-UUID": id}, bitbucketCloud, git("acme/shop", "repo:push"), true},
 		{"harbor", of(receive.Harbor), nil, harborPush, image("acme/shop", "PUSH_ARTIFACT", "", imgSHA), false},
 		{"dockerhub", of(receive.DockerHub), nil, dockerHubPush, image("acme/shop", "push", "", ""), false},
 		{"quay", of(receive.Quay), nil, quayPush, image("quay.io/acme/shop", "push", "", ""), false},
@@ -152,8 +152,9 @@ func (f fixture) proof() string {
 		return "X-Nexus-Webhook-Signature"
 	case receive.GenericHMAC:
 		return "X-Signature"
+	default:
+		return ""
 	}
-	return ""
 }
 
 func (f fixture) prove(t testing.TB, h http.Header, secret, body string) {
@@ -171,6 +172,7 @@ func (f fixture) prove(t testing.TB, h http.Header, secret, body string) {
 		h.Set(f.proof(), "Bearer "+google.token(t, googleClaims()))
 	case receive.GenericOIDC:
 		h.Set(f.proof(), "Bearer "+ci.token(t, ciClaims()))
+	default:
 	}
 }
 
@@ -178,4 +180,13 @@ func mac(newHash func() hash.Hash, secret, body string) string {
 	m := hmac.New(newHash, []byte(secret))
 	m.Write([]byte(body))
 	return hex.EncodeToString(m.Sum(nil))
+}
+
+// hmacs are those of "hello" under the secret of the fixtures, by another implementation.
+var hmacs = map[string]string{
+	"sha1":   "7d420bcf26cc676a750379d93bacac2f9096ddc8",
+	"sha224": "58cff88d4c03218edfa929a7a6852f94e98a24cce6fe556a97d0fa67",
+	"sha256": "e543d0e5ec138aa5e832cd1299b093562b893756308fa1291b449c51937b0ce0",
+	"sha384": "eb19a07a7946691027945c61cf6668574cddec8cd78212458292cfb3166e49a9545127491d8762bf4c1a747b858a51de",
+	"sha512": "7e5bcffccd223ea71868dfa922b9742aaf1d9523b98e196e33bfb50954191c39b0574c13f6fe1b8d60a80f0a757f299e08372bf59c58c79e8ad72ea1da164d31",
 }

@@ -17,6 +17,7 @@ import (
 func each(t *testing.T, limits receive.Limits, test func(t *testing.T, r *rig, f fixture, url string)) {
 	for _, f := range fixtures() {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, limits, nil)
 			test(t, r, f, r.set(t, f.receiver))
 		})

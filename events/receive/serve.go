@@ -41,6 +41,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve takes a request up to the callback. Until it is authentic, nothing that is
 // done depends on whether there is a receiver.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, out *Outcome) (Result, error) {
+	h.limitReading(w) // also of what the server reads where we do not
 	if result := h.refuse(r); result != "" {
 		return result, nil
 	}
@@ -111,21 +112,24 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request) ([]byte, Result, 
 
 // copyBody reads a body within its bounds of size and time.
 func (h *Handler) copyBody(w http.ResponseWriter, r *http.Request, to io.Writer) (Result, error) {
-	conn := http.NewResponseController(w)
-	// A writer that knows no deadlines leaves time to the server's own limits.
-	if conn.SetReadDeadline(time.Now().Add(h.limits.ReadTimeout)) == nil {
-		// A deadline that passes later would end the context of the callback.
-		defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
-	}
+	h.limitReading(w)
 	_, err := io.Copy(to, http.MaxBytesReader(w, r.Body, h.limits.Body))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return BodyTooLarge, err
 	case err != nil:
-		return Unreadable, err
+		return Unreadable, err // the limit of time stays: the server reads on before it answers
 	}
+	// A limit that passes later would end the context of the callback.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return "", nil
+}
+
+// limitReading bounds the time in which a body comes. A writer that knows no deadlines
+// leaves that to the server's own limits.
+func (h *Handler) limitReading(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.limits.ReadTimeout))
 }
 
 // authenticate checks who sent a request, always at the cost of a hash of the body.
