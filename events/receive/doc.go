@@ -50,7 +50,7 @@
 //
 // # Answers
 //
-// No answer has a body.
+// No answer has a body, but for those that the server gives before it asks the handler.
 //
 //	200  taken, not wanted by the filter, received before, or a ping
 //	400  authentic, but malformed, of an event that is not asked for, or the filter failed;
@@ -82,7 +82,8 @@
 //     second one waits for the first.
 //   - Expressions are compiled once, by Set, and their mistakes are errors of Set.
 //   - Changing a receiver loses no request: those that came in before end as they began.
-//   - Observe hears of each request, and no secret is in what it hears.
+//   - Observe hears of each request whose callback does not panic, and no secret is in
+//     what it hears.
 //
 // # Replays
 //
@@ -106,8 +107,8 @@
 //     the header.
 //   - Each receiver serves 8 requests at a time, and others wait for up to 30 s, before
 //     their body is read. The callback has 30 s.
-//   - An expression has 8 KiB; one evaluation costs at most 1,000,000 and 100 ms. CEL's
-//     standard functions are there, its extensions are not.
+//   - An expression has 8 KiB; one evaluation costs at most 1,000,000 and 100 ms; split
+//     makes at most 1000 pieces.
 //   - 4096 deliveries of a receiver are remembered, for 1 h. There are 10,000 receivers.
 //   - A token has 16 KiB. An issuer answers with at most 256 KiB and 100 keys within 10 s;
 //     its keys live for 1 h. Keys that are not known are asked for once a minute, and an

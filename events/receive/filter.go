@@ -15,7 +15,8 @@ import (
 )
 
 // Filter is a compiled CEL expression over a request and, if need be, an object. It
-// sees, with CEL's standard functions:
+// has CEL's standard functions, optional values with first() and last() of lists, and
+// text.split(separator) into at most 1000 pieces. It sees:
 //
 //	req         the body, decoded
 //	headers     what is in Request.Header, by names in lower case, the first value of each
@@ -79,9 +80,13 @@ type celEnv struct {
 }
 
 func newCEL(l Limits) (*celEnv, error) {
-	// The standard functions alone: what the extensions cost is not counted, and a
-	// few nested calls of replace would fill the memory.
-	request, err := cel.NewEnv(
+	// No further extension: what they cost is not counted, and a few nested calls of
+	// replace would fill the memory.
+	base, err := cel.NewEnv(cel.OptionalTypes(), splitting())
+	if err != nil {
+		return nil, err
+	}
+	request, err := base.Extend(
 		cel.Variable("req", cel.DynType),
 		cel.Variable("headers", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
@@ -95,7 +100,7 @@ func newCEL(l Limits) (*celEnv, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := cel.NewEnv(
+	token, err := base.Extend(
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("vars", cel.MapType(cel.StringType, cel.DynType)),
 	)
@@ -130,7 +135,7 @@ func (e *celEnv) compile(env *cel.Env, text string, wantBool bool) (cel.Program,
 		return nil, fmt.Errorf("it makes a %s and not a bool", out)
 	}
 	const checkEvery = 100 // rounds of a comprehension between two looks at the clock
-	return env.Program(ast, cel.CostLimit(e.cost), cel.InterruptCheckFrequency(checkEvery))
+	return env.Program(ast, cel.CostTracking(prices{}), cel.CostLimit(e.cost), cel.InterruptCheckFrequency(checkEvery))
 }
 
 // holds evaluates an expression. Fields that are not there make it false.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -82,7 +83,7 @@ func (h *Handler) Set(n Name, r Receiver) (path string, err error) {
 	}
 	if old == nil && len(h.byName) >= h.limits.Receivers {
 		h.keys.release(c.issuers)
-		return "", ErrTooManyReceivers
+		return "", fmt.Errorf("receiver %s: %w: there are %d; raise Limits.Receivers", n, ErrTooManyReceivers, len(h.byName))
 	}
 	if old != nil && old.path == c.path && old.Type == c.Type {
 		c.replays, c.slots = old.replays, old.slots

@@ -335,17 +335,22 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	for filter, want := range map[string]receive.Result{
-		`req.ref == "refs/heads/main" && ref == req.ref`:              receive.Received,
-		`req.repository.id == 186853002`:                              receive.Received,
-		`headers["x-github-event"] == event && revision.size() == 40`: receive.Received,
-		`req.commits.exists(c, "deploy.yaml" in c.modified)`:          receive.Received,
-		`repository == "acme/other"`:                                  receive.Unwanted,
-		`req.nope.nope == 1`:                                          receive.Unwanted,
-		`req.commits[7].id == ""`:                                     receive.Unwanted,
-		`claims.sub == "x"`:                                           receive.Unwanted,
-		`"x-hub-signature-256" in headers`:                            receive.Unwanted,
-		`req.ref`:                                                     receive.FilterFailed,
-		`req.ref.size() / 0 == 1`:                                     receive.FilterFailed,
+		`req.ref == "refs/heads/main" && ref == req.ref`:                                          receive.Received,
+		`req.repository.id == 186853002`:                                                          receive.Received,
+		`headers["x-github-event"] == event && revision.size() == 40`:                             receive.Received,
+		`req.commits.exists(c, "deploy.yaml" in c.modified)`:                                      receive.Received,
+		`req.repository.clone_url.split("/").last().value().split(".").first().value() == "shop"`: receive.Received,
+		`req.commits[0].message.split("").size() == 8`:                                            receive.Received,
+		`req.?nope.hasValue()`:                                                                    receive.Unwanted,
+		`req.nope.split(",").size() == 1`:                                                         receive.Unwanted,
+		`req.commits.split(",").size() == 1`:                                                      receive.FilterFailed,
+		`repository == "acme/other"`:                                                              receive.Unwanted,
+		`req.nope.nope == 1`:                                                                      receive.Unwanted,
+		`req.commits[7].id == ""`:                                                                 receive.Unwanted,
+		`claims.sub == "x"`:                                                                       receive.Unwanted,
+		`"x-hub-signature-256" in headers`:                                                        receive.Unwanted,
+		`req.ref`:                                                                                 receive.FilterFailed,
+		`req.ref.size() / 0 == 1`:                                                                 receive.FilterFailed,
 	} {
 		f := fixtureOf(t, "github")
 		f.receiver.Filter = filter
