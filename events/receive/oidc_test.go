@@ -231,7 +231,10 @@ func TestAttackHostileIssuers(t *testing.T) {
 		},
 		"redirects": func(*issuer) func(http.ResponseWriter, *http.Request) bool {
 			return func(w http.ResponseWriter, r *http.Request) bool {
-				http.Redirect(w, r, "http://169.254.169.254/latest/meta-data", http.StatusFound)
+				if !strings.HasPrefix(r.URL.Path, "/.well-known/") {
+					return false // which is right
+				}
+				http.Redirect(w, r, "/moved", http.StatusFound)
 				return true
 			}
 		},
@@ -240,10 +243,13 @@ func TestAttackHostileIssuers(t *testing.T) {
 		"file keys":      answer(`{"issuer":"https://own.example.com","jwks_uri":"file:///etc/passwd"}`),
 		"no JSON":        answer(`canary`),
 		"deep JSON":      answer(strings.Repeat("[", 200<<10)),
-		"many keys":      keys(`{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`),
-		"no keys":        keys(`{"keys":[]}`),
-		"secret keys":    keys(`{"keys":[{"kty":"oct","kid":"one","k":"AAAA"}]}`),
-		"odd keys":       keys(`{"keys":[1,null,"x",{"kty":"RSA","n":"","e":""},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`),
+		"many keys": func(i *issuer) func(http.ResponseWriter, *http.Request) bool {
+			right, _ := json.Marshal(jose.JSONWebKey{Key: i.key.Public(), KeyID: i.kid})
+			return keys(`{"keys":[` + strings.Repeat(`{},`, 100) + string(right) + `]}`)(i)
+		},
+		"no keys":     keys(`{"keys":[]}`),
+		"secret keys": keys(`{"keys":[{"kty":"oct","kid":"one","k":"AAAA"}]}`),
+		"odd keys":    keys(`{"keys":[1,null,"x",{"kty":"RSA","n":"","e":""},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`),
 		"weak keys": func(i *issuer) func(http.ResponseWriter, *http.Request) bool {
 			text := []byte(`{}`)
 			if weak != nil {
