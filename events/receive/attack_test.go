@@ -185,7 +185,7 @@ func TestAttackEndlessBody(t *testing.T) {
 		grown := heapGrowth(func() {
 			req := f.request(t, url, "")
 			req.Body, req.ContentLength = io.NopCloser(endless{}), -1
-			resp, err := http.DefaultTransport.RoundTrip(req)
+			resp, err := r.client.Transport.RoundTrip(req)
 			if err != nil {
 				return // the connection was closed while we were sending
 			}
@@ -360,7 +360,7 @@ func dial(t *testing.T, url string) net.Conn {
 // The time for the body is not the time for the callback.
 func TestCallbacksOutliveTheTimeForTheBody(t *testing.T) {
 	const short = 50 * time.Millisecond
-	f := fixtureOf(t, "github")
+	f := fixtureOf(t, "generic")
 	h, err := receive.New(receive.Options{
 		Limits: receive.Limits{ReadTimeout: short},
 		Receive: func(ctx context.Context, _ receive.Request) error {
@@ -377,10 +377,12 @@ func TestCallbacksOutliveTheTimeForTheBody(t *testing.T) {
 	require.NoError(t, err)
 	srv := httptest.NewServer(h)
 	defer srv.Close()
-	resp, err := http.DefaultClient.Do(f.request(t, srv.URL+path, f.body))
-	require.NoError(t, err)
-	resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode)
+	for _, body := range []string{f.body, ""} {
+		resp, err := srv.Client().Do(f.request(t, srv.URL+path, body))
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+	}
 }
 
 // Who holds one path can keep its receiver busy, and no other.
@@ -565,6 +567,17 @@ func TestAttackExpensiveFilters(t *testing.T) {
 		require.Less(t, grown, uint64(256<<20), filter)
 		require.Equal(t, receive.FilterFailed, r.last(t, 1).Result)
 		require.Less(t, len(r.last(t, 1).Err.Error()), 400)
+	}
+}
+
+func TestSplitIsPaidFor(t *testing.T) {
+	f := fixtureOf(t, "generic-hmac")
+	f.receiver.Filter = `req.text.split("").size() == 1000`
+	body := `{"text":"` + strings.Repeat("a", 1000) + `"}`
+	for cost, want := range map[uint64]receive.Result{900: receive.FilterFailed, 2000: receive.Received} {
+		r := newRig(t, receive.Limits{FilterCost: cost}, nil)
+		r.post(t, f, r.set(t, f.receiver), body)
+		require.Equal(t, want, r.last(t, 1).Result)
 	}
 }
 

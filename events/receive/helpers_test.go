@@ -21,8 +21,9 @@ var web = receive.Name{Namespace: "shop", Name: "web"}
 // rig is a handler behind a real server, and what it was told.
 type rig struct {
 	*receive.Handler
-	t   testing.TB
-	url string
+	t      testing.TB
+	client *http.Client
+	url    string
 
 	mu       sync.Mutex
 	got      []receive.Request
@@ -47,7 +48,7 @@ func newRig(t testing.TB, limits receive.Limits, transport http.RoundTripper) *r
 	srv.Config = own
 	srv.Start()
 	t.Cleanup(srv.Close)
-	r.url = srv.URL
+	r.url, r.client = srv.URL, srv.Client()
 	return r
 }
 
@@ -114,7 +115,7 @@ type reply struct {
 
 func (r *rig) do(t testing.TB, req *http.Request) reply {
 	t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.client.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)

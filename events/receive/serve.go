@@ -121,7 +121,8 @@ func (h *Handler) copyBody(w http.ResponseWriter, r *http.Request, to io.Writer)
 	case err != nil:
 		return Unreadable, err // the limit of time stays: the server reads on before it answers
 	}
-	// A limit that passes later would end the context of the callback.
+	// Where there is no body, a limit that passes later would end the context of the
+	// callback.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return "", nil
 }
