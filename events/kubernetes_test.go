@@ -310,7 +310,7 @@ func TestKubernetesSinkSentTwiceIsWrittenOnce(t *testing.T) {
 		emit(t, rec, at(c.event("web", "again"), i))
 		flush(t, rec)
 	}
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 3, Retried: 6}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 3, Retried: 6}, outcomes(rec, "sink"))
 	all := c.events(t)
 	require.Len(t, all, 1)
 	require.EqualValues(t, 3, all[0].Count)

@@ -27,7 +27,7 @@ func TestEmitReachesEverySink(t *testing.T) {
 	flush(t, rec)
 	require.Equal(t, []events.Event{want}, a.took)
 	require.Equal(t, []events.Event{want}, b.took)
-	require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1}, rec.Stats().Sinks["other"])
+	require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1}, outcomes(rec, "other"))
 }
 
 func TestEmitFillsWhatIsEmpty(t *testing.T) {
@@ -150,7 +150,7 @@ func TestEmitDoesNotWaitForABlockedSink(t *testing.T) {
 
 	close(stuck.release)
 	flush(t, rec)
-	require.Equal(t, events.SinkStats{Accepted: room, Dropped: 7, Delivered: room}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: room, Dropped: 7, Delivered: room}, outcomes(rec, "sink"))
 	require.Equal(t, messagesOf(all), free.messages(""))
 }
 
@@ -304,7 +304,7 @@ func TestCallbacks(t *testing.T) {
 		require.Equal(t, "bad", failed[0].Event.Message)
 		require.Equal(t, 1, failed[0].Attempts)
 		require.ErrorIs(t, failed[0].Err, final)
-		require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1, Retried: 1}, rec.Stats().Sinks["sink"])
+		require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1, Retried: 1}, outcomes(rec, "sink"))
 	})
 }
 
@@ -329,7 +329,7 @@ func TestPanicsEndNothing(t *testing.T) {
 	})
 	emit(t, rec, event("web", "value"), event("web", "runtime"), event("web", "fine"))
 	flush(t, rec)
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Failed: 2}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Failed: 2}, outcomes(rec, "sink"))
 	require.NotContains(t, failures[0].Error(), "canary-5c1d", "a panic's value may hold a secret")
 	require.ErrorContains(t, failures[1], "nil map")
 }
@@ -472,7 +472,7 @@ func TestCloseInterruptsAndTellsWhatIsLeft(t *testing.T) {
 
 	require.ErrorIs(t, rec.Emit(event("web", "late")), events.ErrClosed)
 	require.ErrorIs(t, rec.Flush(t.Context()), events.ErrClosed)
-	require.Equal(t, events.SinkStats{Accepted: 3, Failed: 3, Dropped: 1}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Failed: 3, Dropped: 1}, outcomes(rec, "sink"))
 }
 
 func TestCloseAfterFlushLosesNothing(t *testing.T) {

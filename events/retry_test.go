@@ -121,7 +121,7 @@ func TestPermanentErrorIsNotRetried(t *testing.T) {
 			emit(t, rec, event("web", "one"), event("web", "two"))
 			flush(t, rec)
 			require.Equal(t, []string{"two"}, sink.messages(""))
-			require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1}, rec.Stats().Sinks["sink"])
+			require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1}, outcomes(rec, "sink"))
 		})
 	}
 }
@@ -185,7 +185,7 @@ func TestSendIsBoundedInTime(t *testing.T) {
 		emit(t, rec, event("web", "one"))
 		pass(time.Minute)
 		require.Equal(t, []time.Duration{3 * time.Second}, ended)
-		require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1, Retried: 1}, rec.Stats().Sinks["sink"])
+		require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1, Retried: 1}, outcomes(rec, "sink"))
 	})
 }
 
@@ -202,7 +202,7 @@ func TestDuplicatesWithinTheWindow(t *testing.T) {
 		emit(t, rec, later)
 		synctest.Wait()
 		require.Equal(t, []string{"one"}, sink.messages(""))
-		require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, rec.Stats().Sinks["sink"])
+		require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, outcomes(rec, "sink"))
 
 		pass(time.Second)
 		emit(t, rec, e)
@@ -250,8 +250,8 @@ func TestDuplicatesAreKnownByDeliveryAlone(t *testing.T) {
 	e := event("web", "one")
 	emit(t, rec, e, e, e)
 	flush(t, rec)
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, rec.Stats().Sinks["sink"])
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 1, Failed: 1}, rec.Stats().Sinks["bad"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, outcomes(rec, "sink"))
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 1, Failed: 1}, outcomes(rec, "bad"))
 }
 
 // counter is a sink that counts repeats itself.
