@@ -11,8 +11,13 @@ import (
 
 // What a reconcile pays for an event, whatever the sink does.
 func BenchmarkEmit(b *testing.B) {
+	b.Run("memory", func(b *testing.B) { benchmarkEmit(b, events.Spool{}) })
+	b.Run("spool", func(b *testing.B) { benchmarkEmit(b, events.Spool{Dir: b.TempDir()}) })
+}
+
+func benchmarkEmit(b *testing.B, spool events.Spool) {
 	rec, err := events.New(events.Options{
-		Sinks: []events.Route{{Name: "sink", DedupWindow: -1, Sink: events.SinkFunc(func(context.Context, events.Event) error {
+		Sinks: []events.Route{{Name: "sink", DedupWindow: -1, Spool: spool, Sink: events.SinkFunc(func(context.Context, events.Event) error {
 			return nil
 		})}},
 		QueueSize: 1 << 20,
