@@ -1,0 +1,122 @@
+// Package hook is the webhook that both sides of the benchmarks of events post to: a
+// server on loopback in the process of each, which costs both the same.
+package hook
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Hook answers 202, or 503 while it is down, and knows which events it took.
+type Hook struct {
+	URL     string
+	Refused atomic.Int64
+
+	down   atomic.Bool
+	server *http.Server
+
+	mu   sync.Mutex
+	took map[string]int
+}
+
+// Start starts a hook, which ends with the process.
+func Start() (*Hook, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	h := &Hook{URL: "http://" + listener.Addr().String(), took: map[string]int{}}
+	h.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go h.server.Serve(listener) //nolint:errcheck // it ends with the process
+	return h, nil
+}
+
+// Down makes the hook refuse events, or take them again.
+func (h *Hook) Down(down bool) { h.down.Store(down) }
+
+// ServeHTTP takes an event.
+func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var event struct {
+		Message string `json:"message"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if h.down.Load() {
+		h.Refused.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	h.mu.Lock()
+	h.took[event.Message]++
+	h.mu.Unlock()
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// Expect holds that a number of different events arrived since it was called last,
+// each once.
+func (h *Hook) Expect(want int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	took := h.took
+	h.took = map[string]int{}
+	for message, n := range took {
+		if n > 1 {
+			return fmt.Errorf("event %q arrived %d times", message, n)
+		}
+	}
+	if len(took) != want {
+		return fmt.Errorf("%d events arrived, not %d", len(took), want)
+	}
+	return nil
+}
+
+// Object names the object of an event: there are a hundred.
+func Object(event int) string { return fmt.Sprint("app-", event%100) }
+
+// Message is what a controller says, different for each event.
+func Message(event int) string {
+	return fmt.Sprintf("applied revision main@sha1:%040x: Deployment/shop/web configured, Service/shop/web unchanged", event)
+}
+
+// Callers is how many reconciles report at once.
+const Callers = 8
+
+// Slowest has each of the callers report one event, and returns how long the slowest of
+// them waited.
+func Slowest(emit func(event int)) time.Duration {
+	waits := make([]time.Duration, Callers)
+	var callers sync.WaitGroup
+	for i := range Callers {
+		callers.Go(func() {
+			started := time.Now()
+			emit(i)
+			waits[i] = time.Since(started)
+		})
+	}
+	callers.Wait()
+	var slowest time.Duration
+	for _, w := range waits {
+		slowest = max(slowest, w)
+	}
+	return slowest
+}
+
+// Shared has the callers report a number of events between them.
+func Shared(events int, emit func(event int)) {
+	var callers sync.WaitGroup
+	for i := range Callers {
+		callers.Go(func() {
+			for event := i; event < events; event += Callers {
+				emit(event)
+			}
+		})
+	}
+	callers.Wait()
+}

@@ -1,0 +1,143 @@
+// Command ours is our side of the benchmarks of events.
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/gitopskit/gitopskit/bench/events/hook"
+	"github.com/gitopskit/gitopskit/bench/internal/side"
+	"github.com/gitopskit/gitopskit/events"
+)
+
+func main() {
+	runtime.GOMAXPROCS(2)
+	side.Main(map[string]side.Setup{
+		"events/emit":       emit(500),
+		"events/emit-503":   refused,
+		"events/throughput": throughput(5000),
+	})
+}
+
+// recorder is a recorder that posts to a hook. Events have numbers of their own, over
+// all rounds.
+type recorder struct {
+	*events.Recorder
+	hook *hook.Hook
+	next int
+	fail atomic.Pointer[error]
+}
+
+func newRecorder(size int) (*recorder, error) {
+	h, err := hook.Start()
+	if err != nil {
+		return nil, err
+	}
+	sink, err := events.NewHTTPSink(h.URL, events.HTTPOptions{})
+	if err != nil {
+		return nil, err
+	}
+	rec, err := events.New(events.Options{
+		Controller: "bench", Instance: "bench-0",
+		Sinks:     []events.Route{{Name: "hook", Sink: sink, Workers: hook.Callers}},
+		QueueSize: size,
+	})
+	return &recorder{Recorder: rec, hook: h}, err
+}
+
+func (r *recorder) emit(event int) {
+	err := r.Emit(events.Event{
+		InvolvedObject: events.ObjectReference{APIVersion: "example.test/v1", Kind: "App", Namespace: "shop", Name: hook.Object(event)},
+		Severity:       events.SeverityInfo,
+		Reason:         "Succeeded",
+		Message:        hook.Message(r.next + event),
+		Metadata:       map[string]string{"example.test/revision": "main@sha1:1f0c"},
+	})
+	if err != nil {
+		r.fail.Store(&err)
+	}
+}
+
+// arrived waits until all of a round has arrived.
+func (r *recorder) arrived(ctx context.Context, count int) error {
+	if err := r.fail.Load(); err != nil {
+		return *err
+	}
+	r.next += count
+	return r.Flush(ctx)
+}
+
+// emit is what the caller waits for, one event after the other.
+func emit(count int) side.Setup {
+	return func(context.Context, side.Env) (side.Work, error) {
+		r, err := newRecorder(count)
+		if err != nil {
+			return side.Work{}, err
+		}
+		return side.Work{
+			Do: func(context.Context) error {
+				for i := range count {
+					r.emit(i)
+				}
+				return nil
+			},
+			Finish: func(ctx context.Context) error {
+				return errors.Join(r.arrived(ctx, count), r.hook.Expect(count))
+			},
+		}, nil
+	}
+}
+
+// refused is what the slowest caller waits for while the hook answers 503. All arrives
+// once it does not.
+func refused(context.Context, side.Env) (side.Work, error) {
+	r, err := newRecorder(100)
+	if err != nil {
+		return side.Work{}, err
+	}
+	var slowest time.Duration
+	return side.Work{
+		Prepare: func(context.Context) error {
+			r.hook.Down(true)
+			return nil
+		},
+		Do: func(context.Context) error {
+			slowest = hook.Slowest(r.emit)
+			return nil
+		},
+		Took: func() time.Duration { return slowest },
+		Finish: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			if err := r.arrived(ctx, hook.Callers); err == nil {
+				return errors.New("the hook took events while it was down")
+			}
+			if r.hook.Refused.Load() < 3 {
+				return errors.New("the hook refused nothing")
+			}
+			r.hook.Down(false)
+			r.hook.Refused.Store(0)
+			return errors.Join(r.Flush(context.WithoutCancel(ctx)), r.hook.Expect(hook.Callers))
+		},
+	}, nil
+}
+
+// throughput is how long it takes until events of several callers have arrived.
+func throughput(count int) side.Setup {
+	return func(context.Context, side.Env) (side.Work, error) {
+		r, err := newRecorder(count)
+		if err != nil {
+			return side.Work{}, err
+		}
+		return side.Work{
+			Do: func(ctx context.Context) error {
+				hook.Shared(count, r.emit)
+				return r.arrived(ctx, count)
+			},
+			Finish: func(context.Context) error { return r.hook.Expect(count) },
+		}, nil
+	}
+}
