@@ -47,9 +47,9 @@ func BenchmarkDeliver(b *testing.B) {
 	defer sink.CloseIdleConnections()
 	room := make(chan struct{}, events.DefaultQueueSize)
 	rec, err := events.New(events.Options{
-		Sinks:       []events.Route{{Name: "sink", DedupWindow: -1, Workers: 4, Sink: sink}},
+		Sinks:       []events.Route{{Name: "sink", DedupWindow: -1, Workers: 8, Sink: sink}},
 		OnDelivered: func(events.Delivery) { <-room },
-		QueueSize:   events.DefaultQueueSize + 4, // those whose delivery was told and not yet counted
+		QueueSize:   events.DefaultQueueSize + 8, // those whose delivery was told and not yet counted
 	})
 	if err != nil {
 		b.Fatal(err)

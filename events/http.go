@@ -132,7 +132,9 @@ func (s *HTTPSink) Send(ctx context.Context, e Event) error {
 	if err != nil {
 		return s.failure(ctx, err)
 	}
-	defer drain(resp.Body, cancel)
+	if resp.Body != http.NoBody {
+		defer drain(resp.Body, cancel)
+	}
 	return s.judge(resp)
 }
 

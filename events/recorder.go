@@ -198,7 +198,8 @@ func (o Options) withDefaults() Options {
 }
 
 // Emit hands an event to the sinks that want its severity, and returns at once. It
-// neither waits for them nor panics; on a nil recorder it returns [ErrClosed].
+// neither waits for them nor panics; on a recorder that [New] did not make it returns
+// [ErrClosed].
 //
 // The recorder fills an empty timestamp, controller and instance, and shortens a
 // message that is longer than [MaxMessage] bytes. It keeps no reference to the
@@ -211,7 +212,7 @@ func (o Options) withDefaults() Options {
 //
 // An event that was accepted is not yet in a spool, see [Spool].
 func (r *Recorder) Emit(e Event) error {
-	if r == nil {
+	if r == nil || r.end == nil {
 		return ErrClosed
 	}
 	now := time.Now()
@@ -273,7 +274,7 @@ func (e *DroppedError) add(dropped Event, sink string, err error) *DroppedError 
 // [ErrClosed], and is an [*UndeliveredError] if events are left. Otherwise it joins
 // what the sinks returned from their own Flush.
 func (r *Recorder) Flush(ctx context.Context) error {
-	if r == nil {
+	if r == nil || r.end == nil {
 		return nil
 	}
 	errs := make([]error, len(r.dispatchers))

@@ -81,6 +81,44 @@ func TestEmitKeepsNoReferenceToMetadata(t *testing.T) {
 	require.Equal(t, "main@sha1:1f0c", second.took[0].Metadata["revision"])
 }
 
+// What the caller pays has a bound in memory too, whatever the sink does.
+func TestEmitAllocatesLittle(t *testing.T) {
+	for name, change := range map[string]func(*events.Options){
+		"memory": func(*events.Options) {},
+		"spool":  spooled(t.TempDir()),
+		"full":   func(o *events.Options) { o.QueueSize = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stuck := newBlocked()
+			rec := record(t, stuck, change)
+			e := event("web", "applied")
+			e.Metadata = map[string]string{"revision": "main@sha1:1f0c"}
+			emit(t, rec, e)
+			<-stuck.entered
+			require.NoError(t, rec.Sync(t.Context()))
+			require.LessOrEqual(t, testing.AllocsPerRun(500, func() { _ = rec.Emit(e) }), 10.0)
+		})
+	}
+}
+
+func TestEmitOfAHugeMessage(t *testing.T) {
+	sink := &memory{}
+	rec := record(t, sink)
+	huge := strings.Repeat("é", 64<<20)
+	used := allocated(func() { emit(t, rec, event("web", huge)) })
+	require.Less(t, used, uint64(4<<20), "what is far beyond the bound is not copied")
+	flush(t, rec)
+	require.True(t, strings.HasSuffix(sink.took[0].Message, "é [truncated]"))
+}
+
+func TestZeroRecorder(t *testing.T) {
+	var rec events.Recorder
+	require.NoError(t, rec.Close())
+	require.NoError(t, rec.Sync(t.Context()))
+	require.NoError(t, rec.Flush(t.Context()))
+	require.ErrorIs(t, rec.Emit(event("web", "one")), events.ErrClosed)
+}
+
 func TestEmitRejectsAnInvalidEvent(t *testing.T) {
 	sink := &memory{}
 	rec := record(t, sink)

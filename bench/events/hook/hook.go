@@ -3,6 +3,7 @@
 package hook
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -14,11 +15,11 @@ import (
 
 // Hook answers 202, or 503 while it is down, and knows which events it took.
 type Hook struct {
-	URL     string
-	Refused atomic.Int64
+	URL string
 
-	down   atomic.Bool
-	server *http.Server
+	down    atomic.Bool
+	refused atomic.Int64
+	server  *http.Server
 
 	mu   sync.Mutex
 	took map[string]int
@@ -39,6 +40,22 @@ func Start() (*Hook, error) {
 // Down makes the hook refuse events, or take them again.
 func (h *Hook) Down(down bool) { h.down.Store(down) }
 
+// Outage waits until the hook, which is down, has refused that many requests since it
+// was called last.
+func (h *Hook) Outage(ctx context.Context, requests int64) error {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for h.refused.Load() < requests {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	h.refused.Store(0)
+	return nil
+}
+
 // ServeHTTP takes an event.
 func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var event struct {
@@ -49,7 +66,7 @@ func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if h.down.Load() {
-		h.Refused.Add(1)
+		h.refused.Add(1)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

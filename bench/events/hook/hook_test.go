@@ -23,7 +23,7 @@ func TestHookKnowsWhatArrived(t *testing.T) {
 	require.Equal(t, 400, post(`no`))
 	h.Down(true)
 	require.Equal(t, 503, post(`{"message":"b"}`))
-	require.EqualValues(t, 1, h.Refused.Load())
+	require.NoError(t, h.Outage(t.Context(), 1))
 	require.EqualError(t, h.Expect(2), "1 events arrived, not 2")
 	require.NoError(t, h.Expect(0), "it was asked before")
 	h.Down(false)

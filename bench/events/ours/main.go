@@ -104,23 +104,18 @@ func refused(context.Context, side.Env) (side.Work, error) {
 			r.hook.Down(true)
 			return nil
 		},
-		Do: func(context.Context) error {
+		// An outage is longer than its first answer.
+		Do: func(ctx context.Context) error {
 			slowest = hook.Slowest(r.emit)
-			return nil
+			return r.hook.Outage(ctx, 3)
 		},
 		Took: func() time.Duration { return slowest },
 		Finish: func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-			defer cancel()
-			if err := r.arrived(ctx, hook.Callers); err == nil {
-				return errors.New("the hook took events while it was down")
-			}
-			if r.hook.Refused.Load() < 3 {
-				return errors.New("the hook refused nothing")
+			if err := r.hook.Expect(0); err != nil {
+				return err
 			}
 			r.hook.Down(false)
-			r.hook.Refused.Store(0)
-			return errors.Join(r.Flush(context.WithoutCancel(ctx)), r.hook.Expect(hook.Callers))
+			return errors.Join(r.arrived(ctx, hook.Callers), r.hook.Expect(hook.Callers))
 		},
 	}, nil
 }

@@ -21,3 +21,15 @@ func TestWorks(t *testing.T) {
 		})
 	}
 }
+
+// What was accepted while the hook was down arrives afterwards.
+func TestRefused(t *testing.T) {
+	work, err := refused(t.Context(), side.Env{})
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, work.Prepare(t.Context()))
+		require.NoError(t, work.Do(t.Context()))
+		require.NoError(t, work.Finish(t.Context()))
+		require.Positive(t, work.Took())
+	}
+}

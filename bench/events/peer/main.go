@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"time"
 
@@ -88,15 +87,12 @@ func refused(context.Context, side.Env) (side.Work, error) {
 			r.hook.Down(true)
 			return nil
 		},
-		Do: func(context.Context) error {
+		Do: func(ctx context.Context) error {
 			slowest = hook.Slowest(r.emit)
-			return nil
+			return r.hook.Outage(ctx, hook.Callers)
 		},
 		Took: func() time.Duration { return slowest },
 		Finish: func(context.Context) error {
-			if r.hook.Refused.Swap(0) < hook.Callers {
-				return errors.New("the hook refused nothing")
-			}
 			r.hook.Down(false)
 			r.next += hook.Callers
 			return r.hook.Expect(0)
