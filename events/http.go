@@ -42,6 +42,10 @@ type HTTPOptions struct {
 	// AllowPlainToken lets the token go over plain HTTP, where everybody on the
 	// way can read it.
 	AllowPlainToken bool
+	// TooManyIsDuplicate says that an answer of 429 means that the receiver has had
+	// an equal event lately, as Flux's notification-controller answers: the event
+	// counts as delivered. Otherwise 429 asks to come back later.
+	TooManyIsDuplicate bool
 	// Timeout bounds one request. Zero means [DefaultHTTPTimeout].
 	Timeout time.Duration
 	// Transport sends the requests, and is where a proxy, a private CA or a
@@ -164,7 +168,7 @@ func (s *HTTPSink) request(ctx context.Context, e Event) (*http.Request, error) 
 // could repeat a header of the request: the text for the code is our own.
 func (s *HTTPSink) judge(resp *http.Response) error {
 	code := resp.StatusCode
-	if code >= 200 && code < 300 {
+	if (code >= 200 && code < 300) || (code == http.StatusTooManyRequests && s.opts.TooManyIsDuplicate) {
 		return nil
 	}
 	reason := fmt.Sprintf("answered %d %s", code, http.StatusText(code))

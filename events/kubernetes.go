@@ -57,6 +57,12 @@ type KubernetesOptions struct {
 // The first of a series of equal events creates an object. Its repeats raise the
 // object's count and last timestamp, at most once per interval: in between they are
 // counted here, and written by the next repeat or by Flush.
+//
+// Why not the series of events.k8s.io/v1: the server keeps both kinds in one place and
+// serves each as the other, but that group does not let its clients write the
+// lastTimestamp and the count, by which people and tools sort and compare events (kubectl
+// get events --sort-by=.lastTimestamp). Readers of events.k8s.io/v1 see them as
+// deprecatedLastTimestamp and deprecatedCount. Both ways cost the same requests.
 type KubernetesSink struct {
 	client *rest.RESTClient
 	pace   flowcontrol.RateLimiter // nil where the client has one

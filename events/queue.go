@@ -244,6 +244,7 @@ func (q *queue) finish(it *item, how outcome) {
 		q.counts.Failed++
 	case outcomeFailed:
 		q.counts.Failed++
+	case outcomeKept: // and pending still
 	}
 	if how != outcomeKept {
 		q.journal.settle(it)

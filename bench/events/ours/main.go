@@ -104,10 +104,10 @@ func refused(context.Context, side.Env) (side.Work, error) {
 			r.hook.Down(true)
 			return nil
 		},
-		// An outage is longer than its first answer.
+		// The hook is down for longer than the first attempts: it is probed twice.
 		Do: func(ctx context.Context) error {
 			slowest = hook.Slowest(r.emit)
-			return r.hook.Outage(ctx, 3)
+			return r.hook.Outage(ctx, hook.Callers+2)
 		},
 		Took: func() time.Duration { return slowest },
 		Finish: func(ctx context.Context) error {

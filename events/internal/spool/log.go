@@ -118,8 +118,8 @@ func (l *Log) names() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	return dir.Readdirnames(-1)
+	names, err := dir.Readdirnames(-1)
+	return names, errors.Join(err, dir.Close())
 }
 
 func fileName(number uint64) string { return fmt.Sprintf("%020d%s", number, suffix) }
