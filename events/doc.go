@@ -38,23 +38,17 @@
 //
 //   - [Recorder.Emit] does not wait for a sink, a callback or room in a queue, and does
 //     not panic.
-//
 //   - An event that Emit accepted is sent until the sink takes it, until the sink says
 //     that it never will, or until [Retry].GiveUpAfter has passed. Whatever else becomes
 //     of it is counted in [Stats] and told to a callback: nothing is lost in silence.
-//
 //   - Events about one object reach a sink in the order of the calls, one at a time,
 //     also through failures. An event that a sink cannot take holds up the later ones
 //     of its own object and no other object's.
-//
 //   - Equal events within a window are sent once. They are compared after a delivery
 //     and per sink, so that a failed one is never taken for a duplicate.
-//
 //   - Pauses between attempts grow and vary. A sink that fails is probed with one event
 //     at a time. What a sink asks for with Retry-After is honoured.
-//
 //   - Repeats of an event cost the API server a count now and then, not an object each.
-//
 //   - With a [Spool], what is accepted survives the process: written beside the
 //     delivery, within microseconds where the disk is idle, and synced within 200 ms.
 //     [Recorder.Sync] waits for both. A process that is killed before loses what Emit

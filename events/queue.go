@@ -153,6 +153,7 @@ type turn struct {
 	item    *item
 	attempt int           // the first is 1
 	since   time.Time     // the first attempt
+	before  int           // failures in a row when it was taken
 	took    time.Duration // what the sink needed, once it has answered
 }
 
@@ -189,7 +190,7 @@ func (q *queue) take(now time.Time) (turn, time.Duration) {
 	if len(q.ready)+len(q.later) > 0 {
 		q.signal() // another worker takes the next one, or waits for its time
 	}
-	return turn{lane: l, item: l.items[0], attempt: l.attempts + 1, since: l.since}, 0
+	return turn{lane: l, item: l.items[0], attempt: l.attempts + 1, since: l.since, before: q.failures}, 0
 }
 
 // outcome is how an event was settled.
@@ -267,7 +268,7 @@ func (q *queue) postpone(t turn, now time.Time, asked time.Duration, pause func(
 	defer q.signal()
 	l := t.lane
 	q.underWay--
-	q.failures++
+	q.failures = max(q.failures, t.before+1) // what fails at the same time is one failure
 	q.counts.Retried++
 	q.answered(t)
 	l.attempts++

@@ -117,7 +117,7 @@ type SinkStats struct {
 
 	Pending      uint64 // in the queue or under way
 	PendingBytes int64  // how much memory they take, about
-	Failing      int    // attempts that failed since the sink last answered; above zero, one event at a time probes it
+	Failing      int    // failures in a row, those at the same time counted as one; above zero, one event at a time probes the sink
 
 	Spooled      uint64 // of Pending, those that would survive the end of the process
 	SpoolErr     error  // why the spool does not hold all that is pending; nil where it does, or soon will

@@ -123,6 +123,26 @@ func TestDeadSinkIsProbedByOneEventAtATime(t *testing.T) {
 	}
 }
 
+// Many workers that fail at once have seen one failure: they do not make each other's
+// pause longer.
+func TestFailuresAtTheSameTimeAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &memory{fail: failing(8, errAway)}
+		rec := record(t, events.SinkFunc(func(ctx context.Context, e events.Event) error {
+			<-time.After(time.Millisecond)
+			return sink.Send(ctx, e)
+		}), func(o *events.Options) { o.Sinks[0].Workers = 8 })
+		for i := range 8 {
+			emit(t, rec, event(fmt.Sprint("object-", i), "one"))
+		}
+		pass(500 * time.Millisecond / 4)
+		require.Len(t, sink.attempts(), 8)
+		require.Equal(t, 1, rec.Stats().Sinks["sink"].Failing)
+		pass(time.Second)
+		require.Len(t, sink.took, 8)
+	})
+}
+
 func TestStatsForMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := failing(1, errAway)

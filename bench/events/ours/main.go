@@ -104,10 +104,10 @@ func refused(context.Context, side.Env) (side.Work, error) {
 			r.hook.Down(true)
 			return nil
 		},
-		// The hook is down for longer than the first attempts: it is probed twice.
+		// The hook is down for longer than an attempt.
 		Do: func(ctx context.Context) error {
 			slowest = hook.Slowest(r.emit)
-			return r.hook.Outage(ctx, hook.Callers+2)
+			return r.hook.Outage(ctx, 3)
 		},
 		Took: func() time.Duration { return slowest },
 		Finish: func(ctx context.Context) error {
