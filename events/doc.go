@@ -48,7 +48,8 @@
 //     and per sink, so that a failed one is never taken for a duplicate.
 //   - Pauses between attempts grow and vary. A sink that fails is probed with one event
 //     at a time. What a sink asks for with Retry-After is honoured.
-//   - Repeats of an event cost the API server a count now and then, not an object each.
+//   - Repeats of an event cost the API server a count now and then, not an object each,
+//     and so do events that differ in their message alone, from the eleventh on.
 //   - With a [Spool], what is accepted survives the process: written beside the
 //     delivery, within microseconds where the disk is idle, and synced within 200 ms.
 //     [Recorder.Sync] waits for both. A process that is killed before loses what Emit
