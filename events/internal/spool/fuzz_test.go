@@ -11,8 +11,7 @@ import (
 	"github.com/gitopskit/gitopskit/events/internal/spool"
 )
 
-// Whatever a file holds, it is read in bounded memory, and what was read is there
-// again after the next write.
+// Whatever a file holds, what is read from it can be written and read again.
 func FuzzSpool(f *testing.F) {
 	dir := f.TempDir()
 	log, _, err := spool.Open(dir, room)
@@ -30,9 +29,7 @@ func FuzzSpool(f *testing.F) {
 	f.Add([]byte("gkspool1\xff\xff\xff\xff\x00\x00\x00\x00"))
 	f.Add(append(valid[:8:8], valid[len(valid)-20:]...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%020d.spool", 1)), data, 0o600))
-		log, old, err := spool.Open(dir, room)
+		old, err := spool.Read(data)
 		require.NoError(t, err)
 		seen := map[uint64]bool{}
 		for _, r := range old.Records {
@@ -40,12 +37,9 @@ func FuzzSpool(f *testing.F) {
 			seen[r.Seq] = true
 			require.LessOrEqual(t, r.Seq, old.Last)
 		}
-		write(t, log, nil)
-		require.NoError(t, log.Close())
-		log, again, err := spool.Open(dir, room)
+		again, err := spool.Read(spool.File(old.Records))
 		require.NoError(t, err)
-		require.NoError(t, log.Close())
-		require.ElementsMatch(t, old.Records, again.Records)
+		require.Equal(t, old.Records, again.Records)
 		require.Zero(t, again.Damaged)
 	})
 }

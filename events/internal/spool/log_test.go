@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -223,6 +224,20 @@ func TestDiskThatFails(t *testing.T) {
 	require.NoError(t, log.Close())
 	_, old := open(t, dir, room)
 	require.Equal(t, []spool.Record{record(1, "one")}, old.Records)
+}
+
+// A length that lies takes no memory.
+func TestAttackLengthThatLies(t *testing.T) {
+	data := append(spool.File(nil), 0xff, 0xff, 0x3f, 0, 1, 2, 3, 4) // just below 4 MiB
+	old, err := spool.Read(data)
+	require.NoError(t, err)
+	require.Empty(t, old.Records)
+	require.EqualValues(t, 8, old.Damaged)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _ = spool.Read(data)
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
 }
 
 func TestAttackFolderThatLeadsElsewhere(t *testing.T) {
