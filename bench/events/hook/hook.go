@@ -97,9 +97,14 @@ func (h *Hook) Expect(want int) error {
 // Object names the object of an event: there are a hundred.
 func Object(event int) string { return fmt.Sprint("app-", event%100) }
 
-// Message is what a controller says, different for each event.
-func Message(event int) string {
-	return fmt.Sprintf("applied revision main@sha1:%040x: Deployment/shop/web configured, Service/shop/web unchanged", event)
+// Messages are what a controller says, different for each event from a number on. They
+// are made beforehand, since making them is not what is measured.
+func Messages(from, count int) []string {
+	all := make([]string, count)
+	for i := range all {
+		all[i] = fmt.Sprintf("applied revision main@sha1:%040x: Deployment/shop/web configured, Service/shop/web unchanged", from+i)
+	}
+	return all
 }
 
 // Callers is how many reconciles report at once.

@@ -28,6 +28,7 @@ type recorder struct {
 	*events.Recorder
 	hook *hook.Hook
 	next int
+	said []string // of this round
 	fail atomic.Pointer[error]
 }
 
@@ -48,12 +49,18 @@ func newRecorder(size int) (*recorder, error) {
 	return &recorder{Recorder: rec, hook: h}, err
 }
 
+// prepare makes the messages of a round.
+func (r *recorder) prepare(count int) {
+	r.said = hook.Messages(r.next, count)
+	r.next += count
+}
+
 func (r *recorder) emit(event int) {
 	err := r.Emit(events.Event{
 		InvolvedObject: events.ObjectReference{APIVersion: "example.test/v1", Kind: "App", Namespace: "shop", Name: hook.Object(event)},
 		Severity:       events.SeverityInfo,
 		Reason:         "Succeeded",
-		Message:        hook.Message(r.next + event),
+		Message:        r.said[event],
 		Metadata:       map[string]string{"example.test/revision": "main@sha1:1f0c"},
 	})
 	if err != nil {
@@ -62,11 +69,10 @@ func (r *recorder) emit(event int) {
 }
 
 // arrived waits until all of a round has arrived.
-func (r *recorder) arrived(ctx context.Context, count int) error {
+func (r *recorder) arrived(ctx context.Context) error {
 	if err := r.fail.Load(); err != nil {
 		return *err
 	}
-	r.next += count
 	return r.Flush(ctx)
 }
 
@@ -78,6 +84,10 @@ func emit(count int) side.Setup {
 			return side.Work{}, err
 		}
 		return side.Work{
+			Prepare: func(context.Context) error {
+				r.prepare(count)
+				return nil
+			},
 			Do: func(context.Context) error {
 				for i := range count {
 					r.emit(i)
@@ -85,7 +95,7 @@ func emit(count int) side.Setup {
 				return nil
 			},
 			Finish: func(ctx context.Context) error {
-				return errors.Join(r.arrived(ctx, count), r.hook.Expect(count))
+				return errors.Join(r.arrived(ctx), r.hook.Expect(count))
 			},
 		}, nil
 	}
@@ -102,6 +112,7 @@ func refused(context.Context, side.Env) (side.Work, error) {
 	return side.Work{
 		Prepare: func(context.Context) error {
 			r.hook.Down(true)
+			r.prepare(hook.Callers)
 			return nil
 		},
 		// The hook is down for longer than an attempt.
@@ -115,7 +126,7 @@ func refused(context.Context, side.Env) (side.Work, error) {
 				return err
 			}
 			r.hook.Down(false)
-			return errors.Join(r.arrived(ctx, hook.Callers), r.hook.Expect(hook.Callers))
+			return errors.Join(r.arrived(ctx), r.hook.Expect(hook.Callers))
 		},
 	}, nil
 }
@@ -128,9 +139,13 @@ func throughput(count int) side.Setup {
 			return side.Work{}, err
 		}
 		return side.Work{
+			Prepare: func(context.Context) error {
+				r.prepare(count)
+				return nil
+			},
 			Do: func(ctx context.Context) error {
 				hook.Shared(count, r.emit)
-				return r.arrived(ctx, count)
+				return r.arrived(ctx)
 			},
 			Finish: func(context.Context) error { return r.hook.Expect(count) },
 		}, nil

@@ -33,6 +33,7 @@ type recorder struct {
 	*fluxevents.Recorder
 	hook *hook.Hook
 	next int
+	said []string // of this round
 }
 
 func newRecorder() (*recorder, error) {
@@ -45,11 +46,17 @@ func newRecorder() (*recorder, error) {
 	return &recorder{Recorder: rec, hook: h}, err
 }
 
+// prepare makes the messages of a round.
+func (r *recorder) prepare(count int) {
+	r.said = hook.Messages(r.next, count)
+	r.next += count
+}
+
 func (r *recorder) emit(event int) {
 	r.AnnotatedEventf(&metav1.PartialObjectMetadata{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "example.test/v1", Kind: "App"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: hook.Object(event)},
-	}, map[string]string{"example.test/revision": "main@sha1:1f0c"}, corev1.EventTypeNormal, "Succeeded", "%s", hook.Message(r.next+event))
+	}, map[string]string{"example.test/revision": "main@sha1:1f0c"}, corev1.EventTypeNormal, "Succeeded", "%s", r.said[event])
 }
 
 // emit is what the caller waits for, one event after the other.
@@ -60,6 +67,10 @@ func emit(count int) side.Setup {
 			return side.Work{}, err
 		}
 		return side.Work{
+			Prepare: func(context.Context) error {
+				r.prepare(count)
+				return nil
+			},
 			Do: func(context.Context) error {
 				for i := range count {
 					r.emit(i)
@@ -67,7 +78,6 @@ func emit(count int) side.Setup {
 				return nil
 			},
 			Finish: func(context.Context) error {
-				r.next += count
 				return r.hook.Expect(count)
 			},
 		}, nil
@@ -85,6 +95,7 @@ func refused(context.Context, side.Env) (side.Work, error) {
 	return side.Work{
 		Prepare: func(context.Context) error {
 			r.hook.Down(true)
+			r.prepare(hook.Callers)
 			return nil
 		},
 		Do: func(ctx context.Context) error {
@@ -94,7 +105,6 @@ func refused(context.Context, side.Env) (side.Work, error) {
 		Took: func() time.Duration { return slowest },
 		Finish: func(context.Context) error {
 			r.hook.Down(false)
-			r.next += hook.Callers
 			return r.hook.Expect(0)
 		},
 	}, nil
@@ -108,9 +118,12 @@ func throughput(count int) side.Setup {
 			return side.Work{}, err
 		}
 		return side.Work{
+			Prepare: func(context.Context) error {
+				r.prepare(count)
+				return nil
+			},
 			Do: func(context.Context) error {
 				hook.Shared(count, r.emit)
-				r.next += count
 				return nil
 			},
 			Finish: func(context.Context) error { return r.hook.Expect(count) },

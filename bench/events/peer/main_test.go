@@ -14,6 +14,7 @@ func TestWorks(t *testing.T) {
 			work, err := setup(t.Context(), side.Env{})
 			require.NoError(t, err)
 			for range 2 {
+				require.NoError(t, work.Prepare(t.Context()))
 				require.NoError(t, work.Do(t.Context()))
 				require.NoError(t, work.Finish(t.Context()))
 			}
