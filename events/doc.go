@@ -51,7 +51,7 @@
 //   - Repeats of an event cost the API server a count now and then, not an object each,
 //     and so do events that differ in their message alone, from the eleventh on.
 //   - With a [Spool], what is accepted survives the process: written beside the
-//     delivery, within microseconds where the disk is idle, and synced within 200 ms.
+//     delivery, within microseconds where the disk is idle, with a sync within 200 ms.
 //     [Recorder.Sync] waits for both. A process that is killed before loses what Emit
 //     accepted since, and no more; a file that is cut off is read up to there. A full or
 //     broken disk holds up nothing, and is told.

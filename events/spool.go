@@ -31,9 +31,9 @@ const (
 // nothing.
 //
 // Writing happens beside the delivery, and Emit does not wait for it. An event is
-// written within microseconds where the disk is idle, and survives the end of the
-// process from then on; it is synced within 200 ms, and survives a crash of the machine
-// from then on. [Recorder.Sync] waits for both, Close does them last. An event that is
+// written within microseconds where the disk is idle, otherwise after the sync that is
+// under way, and survives the end of the process from then on; a sync begins within
+// 200 ms, after which it survives a crash of the machine. [Recorder.Sync] waits for both, Close does them last. An event that is
 // settled before it was written never is. A process that is killed may send again what
 // it had sent last.
 //
