@@ -6,7 +6,7 @@ import "slices"
 // program of its own.
 type Pair struct {
 	Name     string
-	PeerName string // module and version, or a command
+	PeerName string // module, or package of one, and version, or a command
 	Server   bool   // both sides need a control plane
 	Pods     bool   // and one that runs workloads, of this pair alone
 	Heavy    bool   // rounds take long: the least number of them has to do
@@ -19,7 +19,7 @@ type Pair struct {
 
 // pairs are all benchmarks, in the order in which they run.
 func pairs() []Pair {
-	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())
+	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), conditionsPairs(), eventPairs())
 }
 
 func conditionsPairs() []Pair {
@@ -106,6 +106,15 @@ func gitPairs() []Pair {
 		fetch("commit-pin", "history"),
 		fetch("large-blob", "blob"),
 	}
+}
+
+func eventPairs() []Pair {
+	pair := func(name string) Pair {
+		return Pair{Name: "events/" + name, PeerName: "github.com/fluxcd/pkg/runtime/events v0.110.3", Ours: "events/ours", Peer: "events/peer"}
+	}
+	refused := pair("emit-503")
+	refused.Heavy = true
+	return []Pair{pair("emit"), refused, pair("throughput")}
 }
 
 // rounds is how many rounds a pair has where so many are asked for.

@@ -11,8 +11,13 @@ import (
 
 // What a reconcile pays for an event, whatever the sink does.
 func BenchmarkEmit(b *testing.B) {
+	b.Run("memory", func(b *testing.B) { benchmarkEmit(b, events.Spool{}) })
+	b.Run("spool", func(b *testing.B) { benchmarkEmit(b, events.Spool{Dir: b.TempDir()}) })
+}
+
+func benchmarkEmit(b *testing.B, spool events.Spool) {
 	rec, err := events.New(events.Options{
-		Sinks: []events.Route{{Name: "sink", DedupWindow: -1, Sink: events.SinkFunc(func(context.Context, events.Event) error {
+		Sinks: []events.Route{{Name: "sink", DedupWindow: -1, Spool: spool, Sink: events.SinkFunc(func(context.Context, events.Event) error {
 			return nil
 		})}},
 		QueueSize: 1 << 20,
@@ -42,9 +47,9 @@ func BenchmarkDeliver(b *testing.B) {
 	defer sink.CloseIdleConnections()
 	room := make(chan struct{}, events.DefaultQueueSize)
 	rec, err := events.New(events.Options{
-		Sinks:       []events.Route{{Name: "sink", DedupWindow: -1, Workers: 4, Sink: sink}},
+		Sinks:       []events.Route{{Name: "sink", DedupWindow: -1, Workers: 8, Sink: sink}},
 		OnDelivered: func(events.Delivery) { <-room },
-		QueueSize:   events.DefaultQueueSize + 4, // those whose delivery was told and not yet counted
+		QueueSize:   events.DefaultQueueSize + 8, // those whose delivery was told and not yet counted
 	})
 	if err != nil {
 		b.Fatal(err)

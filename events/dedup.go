@@ -19,15 +19,13 @@ type fingerprint [sha256.Size]byte
 // fingerprint is equal for events that say the same: about the same object, with
 // the same severity, reason, message and metadata, whenever they happened.
 func (e Event) fingerprint() fingerprint {
-	h := sha256.New()
+	text := make([]byte, 0, 512+len(e.Message))
 	write := func(s string) {
-		var size [8]byte
-		binary.LittleEndian.PutUint64(size[:], uint64(len(s)))
-		h.Write(size[:]) // a hash's Write does not fail
-		h.Write([]byte(s))
+		text = binary.LittleEndian.AppendUint64(text, uint64(len(s)))
+		text = append(text, s...)
 	}
 	o := e.InvolvedObject
-	for _, s := range []string{
+	for _, s := range [...]string{
 		o.APIVersion, o.Kind, o.Namespace, o.Name, o.UID, o.FieldPath,
 		string(e.Severity), e.Reason, e.Message, e.ReportingController,
 	} {
@@ -37,7 +35,7 @@ func (e Event) fingerprint() fingerprint {
 		write(k)
 		write(e.Metadata[k])
 	}
-	return fingerprint(h.Sum(nil))
+	return sha256.Sum256(text)
 }
 
 // recent remembers for a while what was delivered.

@@ -20,26 +20,39 @@ type dispatcher struct {
 	least   int // rank of the least severity that the sink wants
 	workers int
 	queue   *queue
+	journal *journal // nil where nothing is kept on disk
+	maxAge  time.Duration
 	recent  *recent
 	opts    Options
 
 	sent atomic.Bool // since the sink was flushed last
 }
 
-func newDispatcher(r Route, opts Options) *dispatcher {
+// newDispatcher takes up what the route's spool holds. It is closed by abandon.
+func newDispatcher(r Route, opts Options) (*dispatcher, error) {
 	window := r.DedupWindow
 	if counter, ok := r.Sink.(RepeatCounter); window == 0 && !(ok && counter.CountsRepeats()) {
 		window = DefaultDedupWindow
 	}
-	return &dispatcher{
+	d := &dispatcher{
 		name:    r.Name,
 		sink:    r.Sink,
 		least:   r.MinSeverity.rank(),
 		workers: orDefault(r.Workers, DefaultWorkers),
-		queue:   newQueue(opts.QueueSize, opts.QueueBytes),
 		recent:  newRecent(window),
 		opts:    opts,
 	}
+	var old []*item
+	if r.Spool.Dir != "" {
+		var err error
+		if d.journal, old, err = openJournal(r.Spool); err != nil {
+			return nil, fmt.Errorf("events: route %q: %w", r.Name, err)
+		}
+		d.maxAge = orDefault(r.Spool.MaxAge, DefaultSpoolAge)
+	}
+	d.queue = newQueue(opts.QueueSize, opts.QueueBytes, d.journal)
+	d.queue.restore(old)
+	return d, nil
 }
 
 // run takes events to the sink until ctx ends, and returns when nobody is at it
@@ -53,6 +66,9 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 	if flusher, ok := d.sink.(Flusher); ok {
 		running.Go(func() { d.flushNowAndThen(ctx, flusher) })
+	}
+	if d.journal != nil {
+		running.Go(func() { d.journal.run(ctx) })
 	}
 	running.Wait()
 }
@@ -79,13 +95,19 @@ func (d *dispatcher) idle(ctx context.Context, wait time.Duration) {
 
 // deliver sends an event and ends the turn.
 func (d *dispatcher) deliver(ctx context.Context, t turn) {
-	mark := t.item.event.fingerprint()
-	if d.recent.has(mark, time.Now()) {
+	mark, started := t.item.event.fingerprint(), time.Now()
+	switch {
+	case d.maxAge > 0 && started.Sub(t.item.accepted) > d.maxAge:
+		d.report(d.opts.OnFailed, t.item, t.attempt-1, ErrExpired)
+		d.queue.settle(t, outcomeExpired)
+		return
+	case d.recent.has(mark, started):
 		d.queue.settle(t, outcomeRepeated)
 		return
 	}
 	err := d.send(ctx, t.item.event)
 	now := time.Now()
+	t.took = now.Sub(started)
 	switch {
 	case err == nil:
 		d.recent.add(mark, now)
@@ -133,8 +155,9 @@ func (d *dispatcher) flush(ctx context.Context, flusher Flusher) (err error) {
 }
 
 // settled waits until all that was accepted by now is settled, and flushes the
-// sink.
+// sink. What is on disk by then is safe, however that ends.
 func (d *dispatcher) settled(ctx context.Context) error {
+	_ = d.journal.sync(ctx) // what is delivered needs no disk, for the rest there is Sync
 	for _, done := range d.queue.flush() {
 		select {
 		case <-done:
@@ -150,8 +173,9 @@ func (d *dispatcher) settled(ctx context.Context) error {
 	return nil
 }
 
-// abandon counts what is left as failed.
+// abandon counts what is left, and not kept on disk, as failed.
 func (d *dispatcher) abandon() int {
+	d.journal.close()
 	left := d.queue.abandon()
 	for _, it := range left {
 		d.report(d.opts.OnFailed, it, 0, ErrClosed)
@@ -160,7 +184,7 @@ func (d *dispatcher) abandon() int {
 }
 
 // report calls a user's function, of which a panic must not end the delivery.
-func (d *dispatcher) report(f func(Delivery), it item, attempts int, err error) {
+func (d *dispatcher) report(f func(Delivery), it *item, attempts int, err error) {
 	if f == nil {
 		return
 	}
@@ -168,7 +192,7 @@ func (d *dispatcher) report(f func(Delivery), it item, attempts int, err error) 
 	defer recovered("report", &ignored)
 	f(Delivery{
 		Sink: d.name, Event: it.event.clone(), Attempts: attempts,
-		Latency: time.Since(it.accepted), Err: err,
+		Latency: max(time.Since(it.accepted), 0), Err: err,
 	})
 }
 

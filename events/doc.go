@@ -31,6 +31,9 @@
 //
 //	err = rec.Flush(shutdownCtx) // at the end of the program, before Close
 //
+// What a controller exports as metrics is in [Stats]: counters and gauges by sink.
+// Whoever needs a histogram of latencies has it from Options.OnDelivered.
+//
 // # Guarantees
 //
 //   - [Recorder.Emit] does not wait for a sink, a callback or room in a queue, and does
@@ -45,17 +48,25 @@
 //     and per sink, so that a failed one is never taken for a duplicate.
 //   - Pauses between attempts grow and vary. A sink that fails is probed with one event
 //     at a time. What a sink asks for with Retry-After is honoured.
-//   - Repeats of an event cost the API server a count now and then, not an object each.
+//   - Repeats of an event cost the API server a count now and then, not an object each,
+//     and so do events that differ in their message alone, from the eleventh on.
+//   - With a [Spool], what is accepted survives the process: written beside the
+//     delivery, within microseconds where the disk is idle, with a sync within 200 ms.
+//     [Recorder.Sync] waits for both. A process that is killed before loses what Emit
+//     accepted since, and no more; a file that is cut off is read up to there. A full or
+//     broken disk holds up nothing, and is told.
 //
-// Delivery is at least once: where an answer is lost on the way, a webhook sees the
-// event again. A Kubernetes event is not written twice.
+// Delivery is at least once: where an answer is lost on the way, or the process is
+// killed before it noted one in its spool, a webhook sees the event again. A Kubernetes
+// event is not written twice.
 //
 // # Limits
 //
 //   - A message has at most 39000 characters (a longer one is shortened by Emit),
 //     metadata 256 KiB, other fields 1024 bytes. [Decode] reads at most 3 MiB.
 //   - Each sink's queue holds 1000 events and 32 MiB; what does not fit is dropped and
-//     counted, the newest first. A queue lives in memory and ends with the process.
+//     counted, the newest first. Without a spool a queue ends with the process.
+//   - A spool takes 64 MiB of disk, and gives up an event after 24 h.
 //   - An attempt takes at most 15 s, pauses are 0.5 s to 30 s, a sink may ask for
 //     10 min, an event is given up after 1 h. Equal events are sent once in 5 min.
 //   - [HTTPSink]: 10 s for a request, 64 KiB of answer header, 64 KiB and 1 s of answer
@@ -65,8 +76,9 @@
 //
 // All but the bounds of an event itself can be changed by options.
 //
-// Some receivers answer 429 to an event that they have seen before. It is sent again
-// after the time that they ask for; a DedupWindow no shorter than theirs avoids that.
+// Some receivers answer 429 to an event that they have seen before, Flux's
+// notification-controller among them. Set HTTPOptions.TooManyIsDuplicate for these:
+// otherwise the sink is left alone for the time that they ask for.
 //
 // # Threat model
 //
@@ -81,6 +93,10 @@
 //
 // The API server is trusted, and so is a sink of your own: one that ignores its
 // context blocks a worker, and Close.
+//
+// A spool holds what events say, in files for their owner alone. What is read from it is
+// bounded, checked and validated, so that a damaged one does no harm; but whoever can
+// write to the folder can have events sent.
 //
 // What an event says is up to its author: this package does not know a secret when it
 // sees one.

@@ -14,6 +14,11 @@ var (
 	ErrQueueFull = errors.New("the queue is full")
 	// ErrClosed says that the recorder was closed.
 	ErrClosed = errors.New("the recorder is closed")
+	// ErrExpired says that an event was too old to be sent, see [Spool].
+	ErrExpired = errors.New("the event has expired")
+	// ErrSpoolInUse says that a spool's folder belongs to another process, or to
+	// another route.
+	ErrSpoolInUse = errors.New("the spool is in use")
 	// ErrInvalid says that an event misses a field or exceeds a bound.
 	ErrInvalid = errors.New("invalid event")
 	// ErrTooLarge says that an encoded event exceeds its bound.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"time"
 
@@ -98,6 +99,40 @@ func ExampleHTTPSink() {
 	// got: applied - answer: 503
 	// got: applied - answer: 502
 	// got: applied - answer: 202
+}
+
+// What one process could not deliver, the next one does.
+func ExampleSpool() {
+	dir, err := os.MkdirTemp("", "spool-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	start := func(sink events.SinkFunc) *events.Recorder {
+		rec, err := events.New(events.Options{
+			Sinks: []events.Route{{Name: "hook", Sink: sink, Spool: events.Spool{Dir: dir}}},
+		})
+		if err != nil {
+			fmt.Println(err)
+		}
+		return rec
+	}
+
+	rec := start(func(context.Context, events.Event) error { return errors.New("away") })
+	if err := rec.Emit(event("web", "applied")); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("close:", rec.Close(), "left on disk:", rec.Stats().Sinks["hook"].Spooled)
+
+	rec = start(func(_ context.Context, e events.Event) error {
+		fmt.Println("delivered:", e.Message)
+		return nil
+	})
+	end(rec)
+	// Output:
+	// close: <nil> left on disk: 1
+	// delivered: applied
 }
 
 // What is dropped is known.

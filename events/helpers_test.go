@@ -134,6 +134,13 @@ func balance(t *testing.T, s events.SinkStats) {
 	require.Equal(t, s.Accepted, s.Delivered+s.Deduplicated+s.Failed+s.Pending, "%+v", s)
 }
 
+// outcomes are the counters of a sink without those of time.
+func outcomes(rec *events.Recorder, sink string) events.SinkStats {
+	s := rec.Stats().Sinks[sink]
+	s.Attempts, s.SendTime, s.Latency, s.PendingBytes, s.Failing = 0, 0, 0, 0, 0
+	return s
+}
+
 func numbered(name string, n int) []events.Event {
 	var all []events.Event
 	for i := range n {

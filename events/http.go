@@ -26,6 +26,10 @@ type HTTPOptions struct {
 	// AllowPlainToken lets the token go over plain HTTP, where everybody on the
 	// way can read it.
 	AllowPlainToken bool
+	// TooManyIsDuplicate says that an answer of 429 means that the receiver has had
+	// an equal event lately, as Flux's notification-controller answers: the event
+	// counts as delivered. Otherwise 429 asks to come back later.
+	TooManyIsDuplicate bool
 	// Timeout bounds one request. Zero means [DefaultHTTPTimeout].
 	Timeout time.Duration
 	// Transport sends the requests, and is where a proxy, a private CA or a
@@ -88,6 +92,9 @@ func (s *HTTPSink) Send(ctx context.Context, e Event) error {
 	}
 	_, err = s.client.Do(ctx, post.Request{URL: s.target, Header: s.header(body), Body: body})
 	if fail := (*post.RequestError)(nil); errors.As(err, &fail) {
+		if fail.Status == http.StatusTooManyRequests && s.opts.TooManyIsDuplicate {
+			return nil
+		}
 		return &SendError{
 			Target: s.String(), Status: fail.Status, Reason: fail.Reason,
 			After: fail.After, Final: fail.Final, Err: fail.Err,

@@ -106,6 +106,18 @@ func TestHTTPSinkJudgesAnswers(t *testing.T) {
 	}
 }
 
+// A duplicate is no reason to leave the receiver alone: others behind it are none.
+func TestHTTPSinkWhereTooManyIsADuplicate(t *testing.T) {
+	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "300")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	rec := record(t, httpSink(t, server.URL, events.HTTPOptions{TooManyIsDuplicate: true}))
+	emit(t, rec, event("web", "one"), event("web", "two"))
+	flush(t, rec)
+	require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 2}, outcomes(rec, "sink"))
+}
+
 func TestHTTPSinkReadsRetryAfter(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"":                              0,

@@ -1,13 +1,11 @@
 package events
 
 import (
-	"container/list"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/gitopskit/gitopskit/events/internal/post"
@@ -28,6 +26,7 @@ const (
 	DefaultKubernetesInterval = 10 * time.Second
 	DefaultKubernetesWindow   = 10 * time.Minute
 	DefaultKubernetesSeries   = 4096
+	DefaultKubernetesSimilar  = 10
 
 	// Requests a second and at once, where the client configuration has no limit
 	// of its own. Events must not crowd out what a controller is there for.
@@ -50,6 +49,11 @@ type KubernetesOptions struct {
 	// their repeats; the one that was quiet longest is forgotten first. Zero
 	// means [DefaultKubernetesSeries].
 	Series int
+	// Similar is how many events that differ in message and metadata alone, each
+	// within the window after the one before, have an object of their own. Others
+	// share one, which tells the latest of them. Zero means
+	// [DefaultKubernetesSimilar].
+	Similar int
 }
 
 // KubernetesSink keeps events as core/v1 Event objects, where kubectl describe finds
@@ -57,16 +61,23 @@ type KubernetesOptions struct {
 //
 // The first of a series of equal events creates an object. Its repeats raise the
 // object's count and last timestamp, at most once per interval: in between they are
-// counted here, and written by the next repeat or by Flush.
+// counted here, and written by the next repeat or by Flush. Events that change their
+// message all the time end up in one series too, so that one object in trouble does not
+// fill the API server's store.
+//
+// Why not the series of events.k8s.io/v1: the server keeps both kinds in one place and
+// serves each as the other, but that group does not let its clients write the
+// lastTimestamp and the count, by which people and tools sort and compare events (kubectl
+// get events --sort-by=.lastTimestamp). Readers of events.k8s.io/v1 see them as
+// deprecatedLastTimestamp and deprecatedCount. Both ways cost the same requests.
 type KubernetesSink struct {
 	client *rest.RESTClient
 	pace   flowcontrol.RateLimiter // nil where the client has one
 	host   string
 	opts   KubernetesOptions
 
-	mu      sync.Mutex
-	tallies map[fingerprint]*list.Element
-	order   *list.List // of *tally, the longest quiet one first
+	tallies *lru[*tally]
+	crowds  *lru[*crowd]
 }
 
 // NewKubernetesSink returns a sink for an API server. A configuration without a rate
@@ -83,12 +94,13 @@ func NewKubernetesSink(cfg *rest.Config, opts KubernetesOptions) (*KubernetesSin
 	opts.Interval = orDefault(opts.Interval, DefaultKubernetesInterval)
 	opts.Window = orDefault(opts.Window, DefaultKubernetesWindow)
 	opts.Series = orDefault(opts.Series, DefaultKubernetesSeries)
+	opts.Similar = orDefault(opts.Similar, DefaultKubernetesSimilar)
 	s := &KubernetesSink{
 		client:  client,
 		host:    client.Get().URL().Host,
 		opts:    opts,
-		tallies: map[fingerprint]*list.Element{},
-		order:   list.New(),
+		tallies: newLRU[*tally](opts.Series),
+		crowds:  newLRU[*crowd](opts.Series),
 	}
 	if !paced(cfg) {
 		s.pace = flowcontrol.NewTokenBucketRateLimiter(kubernetesQPS, kubernetesBurst)
@@ -123,13 +135,13 @@ func (s *KubernetesSink) CountsRepeats() bool { return true }
 
 // Send creates an Event object or counts a repeat. The error is a [*SendError].
 func (s *KubernetesSink) Send(ctx context.Context, e Event) error {
-	t := s.tally(e.fingerprint())
+	t, e, combined := s.place(e)
 	if err := t.lock(ctx); err != nil {
 		return s.failure(e.InvolvedObject, err)
 	}
 	defer t.unlock()
 	if t.count == 0 || e.Timestamp.Sub(t.last.Time) > s.opts.Window {
-		return s.begin(ctx, t, e)
+		return s.begin(ctx, t, e, combined)
 	}
 	return s.repeat(ctx, t, e)
 }
@@ -138,7 +150,7 @@ func (s *KubernetesSink) Send(ctx context.Context, e Event) error {
 // never take is in the error once.
 func (s *KubernetesSink) Flush(ctx context.Context) error {
 	var errs []error
-	for _, t := range s.all() {
+	for _, t := range s.tallies.all() {
 		if err := t.lock(ctx); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
@@ -149,11 +161,15 @@ func (s *KubernetesSink) Flush(ctx context.Context) error {
 }
 
 // begin creates the object of a new series.
-func (s *KubernetesSink) begin(ctx context.Context, t *tally, e Event) error {
+func (s *KubernetesSink) begin(ctx context.Context, t *tally, e Event, combined bool) error {
 	if err := s.catchUp(ctx, t); err != nil && !terminal(err) {
 		return err
 	}
-	return s.create(ctx, t, e, series{first: e.Timestamp, last: e.Timestamp, count: 1})
+	next := series{first: e.Timestamp, last: e.Timestamp, count: 1}
+	if combined {
+		next.latest = e.Message
+	}
+	return s.create(ctx, t, e, next)
 }
 
 // repeat counts, and writes if the interval has passed. A repeat that could not be
@@ -161,6 +177,9 @@ func (s *KubernetesSink) begin(ctx context.Context, t *tally, e Event) error {
 func (s *KubernetesSink) repeat(ctx context.Context, t *tally, e Event) error {
 	before := t.series
 	t.count++
+	if t.latest != "" {
+		t.latest = e.Message
+	}
 	if t.last.Before(&e.Timestamp) {
 		t.last = e.Timestamp
 	}
@@ -216,7 +235,11 @@ func (s *KubernetesSink) create(ctx context.Context, t *tally, e Event, next ser
 
 // patch brings the object's count up to date.
 func (s *KubernetesSink) patch(ctx context.Context, t *tally) error {
-	body, err := json.Marshal(map[string]any{"count": t.count, "lastTimestamp": t.last})
+	change := map[string]any{"count": t.count, "lastTimestamp": t.last}
+	if t.latest != "" {
+		change["message"] = clip.Text(t.latest, s.opts.MaxMessage)
+	}
+	body, err := json.Marshal(change)
 	if err != nil {
 		return s.failure(t.about, err)
 	}

@@ -246,6 +246,34 @@ func TestKubernetesSinkForgetsTheLongestQuiet(t *testing.T) {
 	require.Equal(t, map[string][]int32{"a": {3}, "b": {1, 1}, "c": {1}}, counts)
 }
 
+// An object in trouble says something else each time.
+func TestKubernetesSinkCombinesSimilarEvents(t *testing.T) {
+	c := newCluster(t)
+	var wire meter.Meter
+	sink := c.sink(t, events.KubernetesOptions{Interval: time.Hour, Similar: 3}, wire.Wrap)
+	send := func(e events.Event) { require.NoError(t, sink.Send(t.Context(), e)) }
+	for i := range 50 {
+		send(at(c.event("web", fmt.Sprint("attempt ", i)), i))
+	}
+	other := c.event("web", "attempt 0")
+	other.Reason = "Other"
+	send(at(other, 50))
+	send(at(c.event("web", "attempt 0"), 51))
+	require.EqualValues(t, 5, wire.Count().Requests)
+	require.NoError(t, sink.Flush(t.Context()))
+	counts := map[string]int32{}
+	for _, e := range c.events(t) {
+		counts[e.Reason+": "+e.Message] = e.Count
+	}
+	require.Equal(t, map[string]int32{
+		"Succeeded: attempt 0": 2, "Succeeded: attempt 1": 1, "Succeeded: attempt 2": 1, "Other: attempt 0": 1,
+		"Succeeded: (combined from similar events): attempt 49": 47,
+	}, counts)
+
+	send(at(c.event("web", "later"), 1000))
+	require.Len(t, c.events(t), 6, "after the window all is new")
+}
+
 // Events expire, one hour after they were written.
 func TestKubernetesSinkMakesAnExpiredEventAgain(t *testing.T) {
 	c := newCluster(t)
@@ -310,7 +338,7 @@ func TestKubernetesSinkSentTwiceIsWrittenOnce(t *testing.T) {
 		emit(t, rec, at(c.event("web", "again"), i))
 		flush(t, rec)
 	}
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 3, Retried: 6}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 3, Retried: 6}, outcomes(rec, "sink"))
 	all := c.events(t)
 	require.Len(t, all, 1)
 	require.EqualValues(t, 3, all[0].Count)

@@ -16,6 +16,7 @@ type queue struct {
 	maxEvents int
 	maxBytes  int64
 	wake      chan struct{} // holds a token when there may be something to take
+	journal   *journal      // nil where nothing is kept on disk
 
 	mu     sync.Mutex
 	closed bool
@@ -43,7 +44,7 @@ type laneKey struct{ apiVersion, kind, namespace, name string }
 // lane is a queue of the events about one object.
 type lane struct {
 	key      laneKey
-	items    []item
+	items    []*item
 	attempts int       // at the first of them
 	since    time.Time // first attempt at the first of them
 	after    time.Time // not to be taken before
@@ -54,6 +55,7 @@ type item struct {
 	bytes    int64
 	accepted time.Time
 	batch    *batch
+	seq      uint64 // in the journal
 }
 
 // batch counts the unsettled events that were accepted between two flushes.
@@ -64,11 +66,12 @@ type batch struct {
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
-func newQueue(maxEvents int, maxBytes int64) *queue {
+func newQueue(maxEvents int, maxBytes int64, j *journal) *queue {
 	return &queue{
 		maxEvents: maxEvents,
 		maxBytes:  maxBytes,
 		wake:      make(chan struct{}, 1),
+		journal:   j,
 		lanes:     map[laneKey]*lane{},
 		batch:     newBatch(),
 	}
@@ -84,7 +87,7 @@ func size(e Event) int64 {
 
 // push accepts an event, or returns why not.
 func (q *queue) push(e Event, now time.Time) error {
-	it := item{event: e, bytes: size(e), accepted: now}
+	it := &item{event: e, bytes: size(e), accepted: now}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -93,13 +96,33 @@ func (q *queue) push(e Event, now time.Time) error {
 	case q.events >= q.maxEvents, q.bytes+it.bytes > q.maxBytes:
 		return q.refuse(e, ErrQueueFull)
 	}
+	q.journal.add(it)
+	q.line(it)
+	q.signal()
+	return nil
+}
+
+// restore takes what the journal holds from an earlier process. It was accepted once
+// and is not refused now, even if the queue has become smaller.
+func (q *queue) restore(items []*item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range items {
+		q.counts.Restored++
+		q.line(it)
+	}
+	q.signal()
+}
+
+// line puts an event at the end of its lane.
+func (q *queue) line(it *item) {
 	it.batch = q.batch
 	q.batch.pending++
 	q.events++
 	q.bytes += it.bytes
 	q.counts.Accepted++
 
-	o := e.InvolvedObject
+	o := it.event.InvolvedObject
 	key := laneKey{o.APIVersion, o.Kind, o.Namespace, o.Name}
 	l := q.lanes[key]
 	if l == nil {
@@ -108,8 +131,6 @@ func (q *queue) push(e Event, now time.Time) error {
 		q.ready = append(q.ready, l)
 	}
 	l.items = append(l.items, it)
-	q.signal()
-	return nil
 }
 
 func (q *queue) refuse(e Event, err error) error {
@@ -129,9 +150,11 @@ func (q *queue) signal() {
 // turn is one attempt at the first event of a lane.
 type turn struct {
 	lane    *lane
-	item    item
-	attempt int       // the first is 1
-	since   time.Time // the first attempt
+	item    *item
+	attempt int           // the first is 1
+	since   time.Time     // the first attempt
+	before  int           // failures in a row when it was taken
+	took    time.Duration // what the sink needed, once it has answered
 }
 
 // forever is how long to wait where only another event can change anything.
@@ -167,7 +190,7 @@ func (q *queue) take(now time.Time) (turn, time.Duration) {
 	if len(q.ready)+len(q.later) > 0 {
 		q.signal() // another worker takes the next one, or waits for its time
 	}
-	return turn{l, l.items[0], l.attempts + 1, l.since}, 0
+	return turn{lane: l, item: l.items[0], attempt: l.attempts + 1, since: l.since, before: q.failures}, 0
 }
 
 // outcome is how an event was settled.
@@ -177,6 +200,8 @@ const (
 	outcomeDelivered outcome = iota
 	outcomeRepeated          // not sent: delivered before, within the window
 	outcomeFailed            // given up
+	outcomeExpired           // given up unsent: too old
+	outcomeKept              // left to the next process
 )
 
 // settle ends a turn and removes its event.
@@ -186,11 +211,12 @@ func (q *queue) settle(t turn, how outcome) {
 	defer q.mu.Unlock()
 	defer q.signal()
 	q.underWay--
-	if how != outcomeRepeated {
+	if how == outcomeDelivered || how == outcomeFailed {
 		q.failures = 0 // the sink answers
+		q.answered(t)
 	}
 	q.finish(t.item, how)
-	l.items[0] = item{}
+	l.items[0] = nil
 	l.items = l.items[1:]
 	l.attempts = 0
 	if len(l.items) == 0 {
@@ -200,18 +226,32 @@ func (q *queue) settle(t turn, how outcome) {
 	q.ready = append(q.ready, l)
 }
 
-// finish counts an event as settled.
-func (q *queue) finish(it item, how outcome) {
+// answered counts an attempt.
+func (q *queue) answered(t turn) {
+	q.counts.Attempts++
+	q.counts.SendTime += t.took
+}
+
+// finish counts an event as settled, or as kept.
+func (q *queue) finish(it *item, how outcome) {
 	switch how {
 	case outcomeDelivered:
 		q.counts.Delivered++
+		q.counts.Latency += max(time.Since(it.accepted), 0)
 	case outcomeRepeated:
 		q.counts.Deduplicated++
+	case outcomeExpired:
+		q.counts.Expired++
+		q.counts.Failed++
 	case outcomeFailed:
 		q.counts.Failed++
+	case outcomeKept: // and pending still
 	}
-	q.events--
-	q.bytes -= it.bytes
+	if how != outcomeKept {
+		q.journal.settle(it)
+		q.events--
+		q.bytes -= it.bytes
+	}
 	it.batch.pending--
 	if it.batch != q.batch && it.batch.pending == 0 {
 		close(it.batch.done)
@@ -228,8 +268,9 @@ func (q *queue) postpone(t turn, now time.Time, asked time.Duration, pause func(
 	defer q.signal()
 	l := t.lane
 	q.underWay--
-	q.failures++
+	q.failures = max(q.failures, t.before+1) // what fails at the same time is one failure
 	q.counts.Retried++
+	q.answered(t)
 	l.attempts++
 	if asked > 0 {
 		q.asked = now.Add(asked)
@@ -280,14 +321,18 @@ func (q *queue) close() {
 	q.closed = true
 }
 
-// abandon settles all that is left as failed and returns it, in order for each
-// object. Nothing may be under way.
-func (q *queue) abandon() []item {
+// abandon settles as failed all that is left and not on disk, and returns it, in order
+// for each object. Nothing may be under way.
+func (q *queue) abandon() []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var left []item
+	var left []*item
 	for _, l := range q.lanes {
 		for _, it := range l.items {
+			if q.journal.keeps(it) {
+				q.finish(it, outcomeKept)
+				continue
+			}
 			q.finish(it, outcomeFailed)
 			left = append(left, it)
 		}
@@ -309,6 +354,9 @@ func (q *queue) stats() SinkStats {
 	defer q.mu.Unlock()
 	s := q.counts
 	s.Pending = uint64(q.events) //nolint:gosec // a count, which is not negative
+	s.PendingBytes = q.bytes
+	s.Failing = q.failures
+	q.journal.stats(&s)
 	return s
 }
 

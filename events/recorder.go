@@ -70,6 +70,9 @@ type Route struct {
 	// Workers is how many events are sent at once, never two about the same
 	// object. Zero means [DefaultWorkers].
 	Workers int
+	// Spool keeps on disk what is not settled, over the end of the process. Empty
+	// means that it is kept in memory alone.
+	Spool Spool
 }
 
 // Delivery is the end of an event's way to a sink.
@@ -95,16 +98,30 @@ type Stats struct {
 	Sinks    map[string]SinkStats
 }
 
-// SinkStats counts the events of one sink. Accepted is always the sum of Delivered,
-// Deduplicated, Failed and Pending.
+// SinkStats is what a controller exports about one sink. Accepted is always the sum of
+// Delivered, Deduplicated, Failed and Pending. Those that grow only are counters, the
+// others say how it is now.
 type SinkStats struct {
-	Accepted     uint64 // taken into the queue
-	Dropped      uint64 // not taken into the queue
-	Delivered    uint64 // taken by the sink
-	Deduplicated uint64 // not sent: an equal one was delivered before, within the window
-	Failed       uint64 // given up
+	Accepted     uint64 // counter: taken into the queue, Restored included
+	Restored     uint64 // counter: found in the spool when the recorder was made
+	Dropped      uint64 // counter: not taken into the queue
+	Delivered    uint64 // counter: taken by the sink
+	Deduplicated uint64 // counter: not sent, an equal one was delivered before, within the window
+	Failed       uint64 // counter: given up, Expired included
+	Expired      uint64 // counter: given up unsent, older than Spool.MaxAge
+	Attempts     uint64 // counter: answers of the sink, good or bad
+	Retried      uint64 // counter: attempts that failed and were, or will be, repeated
+
+	SendTime time.Duration // counter: what all Attempts took together
+	Latency  time.Duration // counter: from Emit to the delivery, of all Delivered together
+
 	Pending      uint64 // in the queue or under way
-	Retried      uint64 // attempts that failed and were repeated
+	PendingBytes int64  // how much memory they take, about
+	Failing      int    // failures in a row, those at the same time counted as one; above zero, one event at a time probes the sink
+
+	Spooled      uint64 // of Pending, those that would survive the end of the process
+	SpoolErr     error  // why the spool does not hold all that is pending; nil where it does, or soon will
+	SpoolDamaged int64  // bytes that could not be read in the spool when the recorder was made
 }
 
 // Recorder takes events to its sinks, and never lets the one who reports them wait.
@@ -123,7 +140,8 @@ type Recorder struct {
 	closeErr error
 }
 
-// New makes a recorder and starts its workers. Close ends them.
+// New makes a recorder and starts its workers, which begin with what spools hold. Close
+// ends them. A spool that another process has is an error that wraps [ErrSpoolInUse].
 func New(opts Options) (*Recorder, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
@@ -135,8 +153,16 @@ func New(opts Options) (*Recorder, error) {
 		end:     make(lifetime),
 	}
 	for _, route := range opts.Sinks {
-		d := newDispatcher(route, opts)
+		d, err := newDispatcher(route, opts)
+		if err != nil {
+			for _, d := range r.dispatchers {
+				d.journal.close()
+			}
+			return nil, err
+		}
 		r.dispatchers = append(r.dispatchers, d)
+	}
+	for _, d := range r.dispatchers {
 		r.running.Go(func() { d.run(r.end) })
 	}
 	if opts.OnDropped != nil {
@@ -172,7 +198,8 @@ func (o Options) withDefaults() Options {
 }
 
 // Emit hands an event to the sinks that want its severity, and returns at once. It
-// neither waits for them nor panics; on a nil recorder it returns [ErrClosed].
+// neither waits for them nor panics; on a recorder that [New] did not make it returns
+// [ErrClosed].
 //
 // The recorder fills an empty timestamp, controller and instance, and shortens a
 // message that is longer than [MaxMessage] bytes. It keeps no reference to the
@@ -182,8 +209,10 @@ func (o Options) withDefaults() Options {
 // order of the calls for one object, unless [Delivery] or [Stats] say otherwise. It
 // is an [*InvalidEventError] if the event is not valid, and a [*DroppedError] if a
 // sink's queue is full or the recorder is closed.
+//
+// An event that was accepted is not yet in a spool, see [Spool].
 func (r *Recorder) Emit(e Event) error {
-	if r == nil {
+	if r == nil || r.end == nil {
 		return ErrClosed
 	}
 	now := time.Now()
@@ -213,7 +242,8 @@ func (r *Recorder) Emit(e Event) error {
 
 func (r *Recorder) complete(e Event, now time.Time) Event {
 	e = e.clone()
-	e.Message = clip.Text(e.Message, MaxMessage)
+	// What is far beyond the bound is not even looked at.
+	e.Message = clip.Text(e.Message[:min(len(e.Message), 2*MaxMessage)], MaxMessage)
 	if e.Timestamp.IsZero() {
 		e.Timestamp = metav1.NewTime(now)
 	}
@@ -240,11 +270,11 @@ func (e *DroppedError) add(dropped Event, sink string, err error) *DroppedError 
 // attempts early, unless a sink asked for them. Call it before Close, with the time
 // that a shutdown may take.
 //
-// Where ctx ends first, or the recorder is closed, the error wraps the context's or
+// It brings spools up to date first. Where ctx ends first, or the recorder is closed, the error wraps the context's or
 // [ErrClosed], and is an [*UndeliveredError] if events are left. Otherwise it joins
 // what the sinks returned from their own Flush.
 func (r *Recorder) Flush(ctx context.Context) error {
-	if r == nil {
+	if r == nil || r.end == nil {
 		return nil
 	}
 	errs := make([]error, len(r.dispatchers))
@@ -263,6 +293,22 @@ func (r *Recorder) Flush(ctx context.Context) error {
 		return &UndeliveredError{Events: left, Err: err}
 	}
 	return err
+}
+
+// Sync waits until every event that was accepted before the call is settled or, where
+// its route has a spool, safely on the disk. The error says why it is not: a disk that
+// is full or broken, the end of ctx, or [ErrClosed].
+func (r *Recorder) Sync(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
+	var errs []error
+	for _, d := range r.dispatchers {
+		if err := d.journal.sync(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("spool of %s: %w", d.name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // pending counts what is not settled, by sink, without the sinks that have nothing.
@@ -289,11 +335,12 @@ func (r *Recorder) Stats() Stats {
 }
 
 // Close refuses further events, interrupts what is under way and waits for the
-// workers, but not for a delivery: [Recorder.Flush] does that. What is left counts
-// as failed, OnFailed is called for it, and the error is an [*UndeliveredError]. It
-// does not close the sinks. Further calls return the same error.
+// workers, but not for a delivery: [Recorder.Flush] does that. What is left and not in
+// a spool counts as failed, OnFailed is called for it, and the error is an
+// [*UndeliveredError]. What a spool holds stays pending, for the next recorder. It does
+// not close the sinks. Further calls return the same error.
 func (r *Recorder) Close() error {
-	if r == nil {
+	if r == nil || r.end == nil {
 		return nil
 	}
 	r.closing.Do(func() {

@@ -27,7 +27,7 @@ func TestEmitReachesEverySink(t *testing.T) {
 	flush(t, rec)
 	require.Equal(t, []events.Event{want}, a.took)
 	require.Equal(t, []events.Event{want}, b.took)
-	require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1}, rec.Stats().Sinks["other"])
+	require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1}, outcomes(rec, "other"))
 }
 
 func TestEmitFillsWhatIsEmpty(t *testing.T) {
@@ -79,6 +79,44 @@ func TestEmitKeepsNoReferenceToMetadata(t *testing.T) {
 	close(gate.release)
 	flush(t, rec)
 	require.Equal(t, "main@sha1:1f0c", second.took[0].Metadata["revision"])
+}
+
+// What the caller pays has a bound in memory too, whatever the sink does.
+func TestEmitAllocatesLittle(t *testing.T) {
+	for name, change := range map[string]func(*events.Options){
+		"memory": func(*events.Options) {},
+		"spool":  spooled(t.TempDir()),
+		"full":   func(o *events.Options) { o.QueueSize = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stuck := newBlocked()
+			rec := record(t, stuck, change)
+			e := event("web", "applied")
+			e.Metadata = map[string]string{"revision": "main@sha1:1f0c"}
+			emit(t, rec, e)
+			<-stuck.entered
+			require.NoError(t, rec.Sync(t.Context()))
+			require.LessOrEqual(t, testing.AllocsPerRun(500, func() { _ = rec.Emit(e) }), 10.0)
+		})
+	}
+}
+
+func TestEmitOfAHugeMessage(t *testing.T) {
+	sink := &memory{}
+	rec := record(t, sink)
+	huge := strings.Repeat("é", 64<<20)
+	used := allocated(func() { emit(t, rec, event("web", huge)) })
+	require.Less(t, used, uint64(4<<20), "what is far beyond the bound is not copied")
+	flush(t, rec)
+	require.True(t, strings.HasSuffix(sink.took[0].Message, "é [truncated]"))
+}
+
+func TestZeroRecorder(t *testing.T) {
+	var rec events.Recorder
+	require.NoError(t, rec.Close())
+	require.NoError(t, rec.Sync(t.Context()))
+	require.NoError(t, rec.Flush(t.Context()))
+	require.ErrorIs(t, rec.Emit(event("web", "one")), events.ErrClosed)
 }
 
 func TestEmitRejectsAnInvalidEvent(t *testing.T) {
@@ -150,7 +188,7 @@ func TestEmitDoesNotWaitForABlockedSink(t *testing.T) {
 
 	close(stuck.release)
 	flush(t, rec)
-	require.Equal(t, events.SinkStats{Accepted: room, Dropped: 7, Delivered: room}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: room, Dropped: 7, Delivered: room}, outcomes(rec, "sink"))
 	require.Equal(t, messagesOf(all), free.messages(""))
 }
 
@@ -304,7 +342,7 @@ func TestCallbacks(t *testing.T) {
 		require.Equal(t, "bad", failed[0].Event.Message)
 		require.Equal(t, 1, failed[0].Attempts)
 		require.ErrorIs(t, failed[0].Err, final)
-		require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1, Retried: 1}, rec.Stats().Sinks["sink"])
+		require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1, Retried: 1}, outcomes(rec, "sink"))
 	})
 }
 
@@ -329,7 +367,7 @@ func TestPanicsEndNothing(t *testing.T) {
 	})
 	emit(t, rec, event("web", "value"), event("web", "runtime"), event("web", "fine"))
 	flush(t, rec)
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Failed: 2}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Failed: 2}, outcomes(rec, "sink"))
 	require.NotContains(t, failures[0].Error(), "canary-5c1d", "a panic's value may hold a secret")
 	require.ErrorContains(t, failures[1], "nil map")
 }
@@ -472,7 +510,7 @@ func TestCloseInterruptsAndTellsWhatIsLeft(t *testing.T) {
 
 	require.ErrorIs(t, rec.Emit(event("web", "late")), events.ErrClosed)
 	require.ErrorIs(t, rec.Flush(t.Context()), events.ErrClosed)
-	require.Equal(t, events.SinkStats{Accepted: 3, Failed: 3, Dropped: 1}, rec.Stats().Sinks["sink"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Failed: 3, Dropped: 1}, outcomes(rec, "sink"))
 }
 
 func TestCloseAfterFlushLosesNothing(t *testing.T) {

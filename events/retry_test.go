@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +70,101 @@ func TestDefaultRetryOutlastsAnOutage(t *testing.T) {
 	})
 }
 
+// Eight workers and a hundred objects do not knock at a dead sink eight at a time, also
+// where each attempt hangs until its time is up, and nobody else pays for it.
+func TestDeadSinkIsProbedByOneEventAtATime(t *testing.T) {
+	for name, hang := range map[string]bool{"refuses": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var now, most, attempts atomic.Int64
+				var dead atomic.Bool
+				dead.Store(true)
+				alive := &memory{}
+				rec := record(t, events.SinkFunc(func(ctx context.Context, _ events.Event) error {
+					attempts.Add(1)
+					for n := now.Add(1); n > most.Load(); {
+						most.Store(n)
+					}
+					defer now.Add(-1)
+					switch {
+					case !dead.Load():
+						return nil
+					case hang:
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					return errAway
+				}), func(o *events.Options) {
+					o.Sinks[0].Workers = 8
+					o.Sinks = append(o.Sinks, events.Route{Name: "alive", Sink: alive})
+				})
+				for i := range 100 {
+					emit(t, rec, event(fmt.Sprint("object-", i), "one"))
+				}
+				synctest.Wait()
+				require.Len(t, alive.took, 100, "in no time")
+				pass(20 * time.Second) // what was under way when the first failed
+				most.Store(0)
+				attempts.Store(0)
+				pass(10 * time.Minute)
+				require.EqualValues(t, 1, most.Load())
+				require.LessOrEqual(t, attempts.Load(), int64(10*60/15+1), "a pause of 15 s to 30 s")
+				require.Positive(t, rec.Stats().Sinks["sink"].Failing)
+				require.Zero(t, rec.Stats().Sinks["alive"].Failing)
+
+				dead.Store(false)
+				pass(time.Minute)
+				stats := rec.Stats().Sinks["sink"]
+				require.EqualValues(t, 100, stats.Delivered, "one good answer, and all workers are at it again")
+				require.Zero(t, stats.Failing)
+				require.Zero(t, stats.PendingBytes)
+			})
+		})
+	}
+}
+
+// Many workers that fail at once have seen one failure: they do not make each other's
+// pause longer.
+func TestFailuresAtTheSameTimeAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &memory{fail: failing(8, errAway)}
+		rec := record(t, events.SinkFunc(func(ctx context.Context, e events.Event) error {
+			<-time.After(time.Millisecond)
+			return sink.Send(ctx, e)
+		}), func(o *events.Options) { o.Sinks[0].Workers = 8 })
+		for i := range 8 {
+			emit(t, rec, event(fmt.Sprint("object-", i), "one"))
+		}
+		pass(500 * time.Millisecond / 4)
+		require.Len(t, sink.attempts(), 8)
+		require.Equal(t, 1, rec.Stats().Sinks["sink"].Failing)
+		pass(time.Second)
+		require.Len(t, sink.took, 8)
+	})
+}
+
+func TestStatsForMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fail := failing(1, errAway)
+		rec := record(t, events.SinkFunc(func(_ context.Context, e events.Event) error {
+			<-time.After(time.Second)
+			return fail(e)
+		}), func(o *events.Options) { o.Retry = events.Retry{Initial: time.Second, Max: time.Second} })
+		emit(t, rec, event("web", "one"), event("web", "two"))
+		synctest.Wait()
+		stats := rec.Stats().Sinks["sink"]
+		require.EqualValues(t, 2, stats.Pending)
+		require.Greater(t, stats.PendingBytes, int64(100))
+		pass(time.Minute)
+		stats = rec.Stats().Sinks["sink"]
+		require.EqualValues(t, 3, stats.Attempts)
+		require.EqualValues(t, 1, stats.Retried)
+		require.Equal(t, 3*time.Second, stats.SendTime)
+		require.GreaterOrEqual(t, stats.Latency, 2500*time.Millisecond+3500*time.Millisecond)
+		require.LessOrEqual(t, stats.Latency, 3*time.Second+4*time.Second)
+	})
+}
+
 func TestEventThatTheSinkCannotTakeHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &memory{fail: func(e events.Event) error {
@@ -121,7 +217,7 @@ func TestPermanentErrorIsNotRetried(t *testing.T) {
 			emit(t, rec, event("web", "one"), event("web", "two"))
 			flush(t, rec)
 			require.Equal(t, []string{"two"}, sink.messages(""))
-			require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1}, rec.Stats().Sinks["sink"])
+			require.Equal(t, events.SinkStats{Accepted: 2, Delivered: 1, Failed: 1}, outcomes(rec, "sink"))
 		})
 	}
 }
@@ -185,7 +281,7 @@ func TestSendIsBoundedInTime(t *testing.T) {
 		emit(t, rec, event("web", "one"))
 		pass(time.Minute)
 		require.Equal(t, []time.Duration{3 * time.Second}, ended)
-		require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1, Retried: 1}, rec.Stats().Sinks["sink"])
+		require.Equal(t, events.SinkStats{Accepted: 1, Delivered: 1, Retried: 1}, outcomes(rec, "sink"))
 	})
 }
 
@@ -202,7 +298,7 @@ func TestDuplicatesWithinTheWindow(t *testing.T) {
 		emit(t, rec, later)
 		synctest.Wait()
 		require.Equal(t, []string{"one"}, sink.messages(""))
-		require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, rec.Stats().Sinks["sink"])
+		require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, outcomes(rec, "sink"))
 
 		pass(time.Second)
 		emit(t, rec, e)
@@ -250,8 +346,8 @@ func TestDuplicatesAreKnownByDeliveryAlone(t *testing.T) {
 	e := event("web", "one")
 	emit(t, rec, e, e, e)
 	flush(t, rec)
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, rec.Stats().Sinks["sink"])
-	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 1, Failed: 1}, rec.Stats().Sinks["bad"])
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 2}, outcomes(rec, "sink"))
+	require.Equal(t, events.SinkStats{Accepted: 3, Delivered: 1, Deduplicated: 1, Failed: 1}, outcomes(rec, "bad"))
 }
 
 // counter is a sink that counts repeats itself.
