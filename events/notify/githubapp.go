@@ -47,7 +47,7 @@ type gitHubTokens struct {
 
 func newGitHubTokens(g *gitHub, a GitHubApp, permissions map[string]string) (*gitHubTokens, error) {
 	switch {
-	case !isWord(a.AppID):
+	case a.AppID == "" || len(a.AppID) > 100 || !post.ValidHeader(a.AppID):
 		return nil, optionError(g.name, "the id of the app is missing, or is none")
 	case a.InstallationID != "" && !isNumber(a.InstallationID):
 		return nil, optionError(g.name, "the id of the installation must be a number")
