@@ -20,7 +20,7 @@ import (
 // GitHubApp acts as an installation of a GitHub App. Its tokens are for one repository
 // and, where that can be said, for nothing but what the sink does; they are kept until
 // they expire.
-type GitHubApp struct { //nolint:revive // its name is GitHub
+type GitHubApp struct {
 	// AppID is the client ID or the number of the app. Required.
 	AppID string
 	// InstallationID is the number of the installation. Empty means the one that the
