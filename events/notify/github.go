@@ -60,7 +60,7 @@ func (g *gitHub) below(elements ...string) *url.URL {
 // should still be valid is asked for once more.
 func (g *gitHub) call(ctx context.Context, r request) (post.Reply, error) {
 	r.reply = max(r.reply, post.MaxReply) // it may say that there is a limit
-	for {
+	for again := false; ; again = true {
 		token, cached := g.token, false
 		if g.app != nil {
 			var err error
@@ -70,7 +70,7 @@ func (g *gitHub) call(ctx context.Context, r request) (post.Reply, error) {
 		}
 		r.header = gitHubHeader(token)
 		reply, err := g.do(ctx, r)
-		if reply.Status != http.StatusUnauthorized || !cached {
+		if reply.Status != http.StatusUnauthorized || !cached || again {
 			return reply, gitHubLimits(reply, err)
 		}
 		if err := g.app.forget(ctx, token); err != nil {

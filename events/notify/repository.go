@@ -95,9 +95,13 @@ func validName(name string) bool {
 
 // validHost reports whether a host, with or without a port, is a name or an address.
 func validHost(host string) bool {
-	return host != "" && !strings.HasPrefix(host, "-") && !strings.ContainsFunc(host, func(r rune) bool {
+	if strings.HasPrefix(host, "-") || strings.ContainsFunc(host, func(r rune) bool {
 		return r >= 0x80 || class(r) == other && !strings.ContainsRune("-._:[]", r)
-	})
+	}) {
+		return false
+	}
+	u, err := url.Parse("https://" + host)
+	return err == nil && u.Host == host && u.Hostname() != ""
 }
 
 // ownsUser reports whether the user in an address is only a name: Azure DevOps puts the
