@@ -511,3 +511,12 @@ func TestOpsOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Azure Event Hubs at https://ns.servicebus.windows.net", sink.String())
 }
+
+func TestReasonsInWords(t *testing.T) {
+	for reason, want := range map[string]string{
+		"HealthCheckFailed": "health check failed", "HTTPServerFailed": "http server failed", "OCIArtifactUpToDate": "oci artifact up to date",
+		"Failed2Times": "failed 2 times", "failed": "failed", "ABC": "abc", "Git_Failed": "git _ failed", "": "", "\x00Evil\u202e": "evil",
+	} {
+		require.Equal(t, want, notify.OpsWords(reason), reason)
+	}
+}

@@ -34,3 +34,5 @@ func OpsConnectionString(s string) (endpoint, signature string, ok bool) {
 	policy, endpoint, hub, ok := parseConnectionString(s)
 	return endpoint, policy.sign(&url.URL{Scheme: "https", Host: "h", Path: "/" + hub}, time.Unix(4e9, 0)), ok
 }
+
+func OpsWords(reason string) string { return words(reason) }

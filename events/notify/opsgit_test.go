@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -643,6 +644,48 @@ func TestGitHubAppComments(t *testing.T) {
 	require.Len(t, comments.all, 1)
 }
 
+// GitHub says when a limit ends as the time of a clock.
+func TestGitHubLimitThatEndsAtATime(t *testing.T) {
+	server := hooktest.Start(t, hooktest.Answer{Status: 403, Header: map[string]string{
+		"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(time.Now().Add(10*time.Minute).Unix(), 10),
+	}})
+	sink, err := notify.NewGitHubStatus(opsRepository(server.URL))
+	require.NoError(t, err)
+	defer sink.CloseIdleConnections()
+	var fail *events.SendError
+	require.ErrorAs(t, sink.Send(t.Context(), opsEvent()), &fail)
+	require.False(t, fail.Terminal())
+	require.InDelta(t, 600, fail.RetryAfter().Seconds(), 60)
+}
+
+// Who waits for another's token can stop waiting. The key is in PKCS #8.
+func TestGitHubAppStopsWaiting(t *testing.T) {
+	key, _ := opsAppKey(t)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	asked, hold := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-hold
+	}))
+	defer server.Close()
+	defer close(hold)
+	sink, err := notify.NewGitHubStatus(opsWith(server.URL, "", func(o *notify.RepositoryOptions) {
+		o.Token, o.App = "", &notify.GitHubApp{AppID: "5", PrivateKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}
+	}))
+	require.NoError(t, err)
+	defer sink.CloseIdleConnections()
+	first, stopFirst := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sink.Send(first, opsEvent()) }()
+	<-asked
+	second, stopSecond := context.WithCancel(t.Context())
+	stopSecond()
+	require.ErrorIs(t, sink.Send(second, opsEvent()), context.Canceled)
+	stopFirst()
+	require.ErrorIs(t, <-done, context.Canceled)
+}
+
 func TestGitHubAppHostile(t *testing.T) {
 	_, text := opsAppKey(t)
 	for name, answer := range map[string]string{
@@ -703,6 +746,10 @@ func TestRepositoryAddresses(t *testing.T) {
 		{notify.NewGitLabStatus, "git@gitlab.com:a/b/c/d.git", "GitLab at https://gitlab.com"},
 		{notify.NewGitLabStatus, "ssh://git@altssh.gitlab.com:443/a/b", "GitLab at https://gitlab.com"},
 		{notify.NewGitLabStatus, "https://gitlab.com/a", ""},
+		{notify.NewGiteaComment, "https://codeberg.org/a", ""},
+		{notify.NewGitLabComment, "https://gitlab.com", ""},
+		{notify.NewGitHubComment, "git@github.com", ""},
+		{notify.NewGitHubDispatch, "git@github.com:acme/..", ""},
 		{notify.NewGiteaStatus, "https://codeberg.org/a/b", "Gitea at https://codeberg.org"},
 		{notify.NewGiteaStatus, "ssh://git@[::1]:2222/a/b", "Gitea at https://[::1]"},
 		{notify.NewBitbucketStatus, "git@bitbucket.org:a/b.git", "Bitbucket at https://api.bitbucket.org"},
