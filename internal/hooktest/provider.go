@@ -31,6 +31,8 @@ type Provider struct {
 	// OK is how the platform accepts a request.
 	OK Answer
 
+	// Asks is how many requests come before the one that is checked.
+	Asks int
 	// The request that the platform expects. Method empty means POST. Header holds
 	// exact values; a value "-" means that there must be none. Body is JSON and is
 	// compared whole, unless Check is there, which then looks at all the rest.
@@ -91,7 +93,9 @@ func (p Provider) sink(t *testing.T, server string) events.Sink {
 func (p Provider) accepted(t *testing.T) {
 	server := Start(t, p.OK)
 	require.NoError(t, p.sink(t, server.URL).Send(t.Context(), p.Event))
-	got := server.One(t)
+	all := server.Requests()
+	require.Len(t, all, p.Asks+1)
+	got := all[p.Asks]
 	method := p.Method
 	if method == "" {
 		method = http.MethodPost
