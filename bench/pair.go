@@ -26,7 +26,7 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs())...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), artifactPairs())...)
 }
 
 func ssaPairs() []Pair {
@@ -80,6 +80,21 @@ func gitPairs() []Pair {
 		fetch("semver-1000-tags", "history"),
 		fetch("commit-pin", "history"),
 		fetch("large-blob", "blob"),
+	}
+}
+
+func artifactPairs() []Pair {
+	pair := func(name, peer string) Pair {
+		return Pair{Name: "artifact/" + name, PeerName: peer, Repo: "large", Ours: "artifact/ours", Peer: "artifact/peer"}
+	}
+	tar := pair("pack-large-vs-tar", "tar | gzip -1")
+	tar.Peer, tar.Command = "artifact/command", true
+	const both = "github.com/fluxcd/pkg/git v0.52.0 and pkg/artifact v0.20.0"
+	return []Pair{
+		pair("pack-large", "github.com/fluxcd/pkg/artifact v0.20.0"),
+		tar,
+		pair("git-cold", both),
+		pair("git-warm", both),
 	}
 }
 
