@@ -239,3 +239,120 @@ func (g *packGit) reset(t testing.TB) {
 		g.run(t.Context(), t, "", "init", "-q")
 	}
 }
+
+func TestIgnore(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	base := func(more fstest.MapFS) fstest.MapFS {
+		tree := fstest.MapFS{
+			".git/config": file(""), ".github/ci.yaml": file(""), "app/.gitignore": file(""), "app/.sops.yaml": file(""),
+			"app/app.yaml": file(""), "app/logo.png": file(""), "docs/README.md": file(""), "docs/deep/README.md": file(""),
+		}
+		maps.Copy(tree, more)
+		return tree
+	}
+	for name, tt := range map[string]struct {
+		tree   fstest.MapFS
+		ignore artifact.Ignore
+		want   string
+	}{
+		"nothing":  {base(nil), artifact.Ignore{}, ".git/config .github/ci.yaml app/.gitignore app/.sops.yaml app/app.yaml app/logo.png docs/README.md docs/deep/README.md"},
+		"defaults": {base(nil), artifact.SourceIgnore(), "app/app.yaml docs/README.md docs/deep/README.md"},
+		"a pattern switches the defaults off": {
+			base(nil), artifact.SourceIgnore("/docs/"), ".github/ci.yaml app/.sops.yaml app/app.yaml app/logo.png",
+		},
+		"so does a file anywhere": {
+			base(fstest.MapFS{"docs/deep/.sourceignore": file("# only this\n*.md\n")}), artifact.SourceIgnore(),
+			".github/ci.yaml app/.sops.yaml app/app.yaml app/logo.png docs/README.md docs/deep/.sourceignore",
+		},
+		"but not one without a pattern": {
+			base(fstest.MapFS{".sourceignore": file("# nothing\n\n")}), artifact.SourceIgnore(""),
+			".sourceignore app/app.yaml docs/README.md docs/deep/README.md",
+		},
+		"nor one where nobody looks": {
+			base(fstest.MapFS{".git/.sourceignore": file("x")}), artifact.SourceIgnore(), "app/app.yaml docs/README.md docs/deep/README.md",
+		},
+		"Git's files can be brought back": {
+			base(nil), artifact.SourceIgnore("!.gitignore", "/docs"), ".github/ci.yaml app/.gitignore app/.sops.yaml app/app.yaml app/logo.png",
+		},
+		"the caller wins over the deepest file": {
+			base(fstest.MapFS{"docs/deep/.sourceignore": file("*.md")}), artifact.SourceIgnore("/*\n!/docs\n!*.md"),
+			"docs/README.md docs/deep/.sourceignore docs/deep/README.md",
+		},
+		"a file counts below its directory only": {
+			base(fstest.MapFS{"docs/.sourceignore": file("/README.md\n*.png\n.sourceignore")}), artifact.SourceIgnore(),
+			".github/ci.yaml app/.sops.yaml app/app.yaml app/logo.png docs/deep/README.md",
+		},
+		"a deeper file wins": {
+			base(fstest.MapFS{".sourceignore": file("*.md"), "docs/deep/.sourceignore": file("!README.md")}), artifact.SourceIgnore(),
+			".github/ci.yaml .sourceignore app/.sops.yaml app/app.yaml app/logo.png docs/deep/.sourceignore docs/deep/README.md",
+		},
+		"only one directory": {base(nil), artifact.SourceIgnore("/*", "!/app"), "app/.sops.yaml app/app.yaml app/logo.png"},
+		"a link is no ignore file": {
+			base(fstest.MapFS{".sourceignore": {Data: []byte("docs/README.md"), Mode: fs.ModeSymlink}}), artifact.SourceIgnore(),
+			".sourceignore app/app.yaml docs/README.md docs/deep/README.md",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := packList(t, tt.tree, artifact.PackOptions{Ignore: tt.ignore})
+			require.Equal(t, tt.want, strings.Join(got, " "))
+		})
+	}
+}
+
+// What is left out is not looked at.
+func TestIgnoredDirectoryIsNotRead(t *testing.T) {
+	tree := fstest.MapFS{"out/pipe": {Mode: fs.ModeNamedPipe}, "out/.ignore": {Data: []byte("!*")}, "in": {}}
+	asked := 0
+	got := packList(t, packUnread{tree, "out", t}, artifact.PackOptions{
+		Ignore: artifact.Ignore{File: ".ignore", Always: []string{"out/"}, Fallback: []string{"nothing"}},
+		Skip:   func(name string, _ fs.DirEntry) bool { asked++; return name != "in" },
+	})
+	require.Equal(t, []string{"in"}, got)
+	require.Equal(t, 1, asked)
+}
+
+type packUnread struct {
+	fstest.MapFS
+	name string
+	t    *testing.T
+}
+
+func (u packUnread) ReadDir(name string) ([]fs.DirEntry, error) {
+	require.NotEqual(u.t, u.name, name)
+	return u.MapFS.ReadDir(name)
+}
+
+func TestAttackIgnore(t *testing.T) {
+	slow := strings.Repeat("*a", 500) + "b"
+	deep := strings.Repeat("**/", 300) + "b"
+	tree := fstest.MapFS{}
+	for i := range 50 {
+		tree[fmt.Sprintf("%s/%s%d", strings.Repeat("a/", 50)+"a", strings.Repeat("a", 200), i)] = &fstest.MapFile{}
+	}
+	t.Run("patterns that some take for ever on", func(t *testing.T) {
+		got := packList(t, tree, artifact.PackOptions{Ignore: artifact.Ignore{Patterns: []string{slow, deep, "/" + slow, strings.Repeat("*", 1000) + "b"}}})
+		require.Len(t, got, 50)
+	})
+	for name, tt := range map[string]struct {
+		ignore artifact.Ignore
+		limits artifact.Limits
+		limit  string
+	}{
+		"work":     {artifact.Ignore{Patterns: []string{slow, deep}}, artifact.Limits{IgnoreSteps: 10_000}, "IgnoreSteps"},
+		"patterns": {artifact.Ignore{Patterns: []string{strings.Repeat("a\n", 200<<10)}}, artifact.Limits{}, "IgnoreBytes"},
+		"files":    {artifact.Ignore{File: ".ignore"}, artifact.Limits{}, "IgnoreBytes"},
+		"one file": {artifact.Ignore{File: "huge"}, artifact.Limits{}, "IgnoreBytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := maps.Clone(tree)
+			tree["huge"] = &fstest.MapFile{Data: bytes.Repeat([]byte("#\n"), 10<<20)}
+			for i := range 40 {
+				tree[fmt.Sprintf("%d/.ignore", i)] = &fstest.MapFile{Data: bytes.Repeat([]byte("#"), 10<<10)}
+			}
+			_, err := artifact.Pack(t.Context(), &bytes.Buffer{}, tree, artifact.PackOptions{Ignore: tt.ignore, Limits: tt.limits})
+			var limit *artifact.LimitError
+			require.ErrorAs(t, err, &limit)
+			require.Equal(t, tt.limit, limit.Limit)
+		})
+	}
+}

@@ -21,8 +21,10 @@ import (
 const (
 	// A worker needs nearly 1 MiB for its compressor.
 	mostWorkers = 32
-	// inFlight bounds what is read, compressed, or waits to be written, in bytes.
-	inFlight = 32 << 20
+	// inFlight bounds what is read, compressed, or waits to be written, in bytes; each
+	// worker adds as much as a piece often has.
+	inFlight  = 12 << 20
+	perWorker = 1 << 20
 	// leastCost of a piece bounds their number.
 	leastCost = 64 << 10
 )
@@ -75,10 +77,11 @@ type known struct {
 
 func newPacking(w io.Writer, fsys fs.FS, opts PackOptions) *packing {
 	lim := opts.Limits.withDefaults()
+	workers := min(or(opts.Workers, runtime.GOMAXPROCS(0)), mostWorkers)
 	p := &packing{
 		fsys: fsys, opts: opts, lim: lim, before: opts.Previous.stretches(),
-		workers: min(or(opts.Workers, runtime.GOMAXPROCS(0)), mostWorkers),
-		room:    semaphore.NewWeighted(inFlight),
+		workers: workers,
+		room:    semaphore.NewWeighted(inFlight + perWorker*int64(workers)),
 		order:   make(chan *job, inFlight/leastCost), work: make(chan *job),
 		out: &output{w: w, hash: sha256.New(), lim: lim}, content: newContentDigest(),
 	}
