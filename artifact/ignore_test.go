@@ -3,6 +3,7 @@ package artifact_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -59,16 +60,10 @@ func (g *packGit) run(ctx context.Context, t testing.TB, in string, args ...stri
 	cmd.Dir, cmd.Stdin = g.dir, strings.NewReader(in)
 	cmd.Env = []string{"HOME=" + g.dir, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1"}
 	out, err := cmd.Output()
-	if exit := new(exec.ExitError); err != nil && (!asExit(err, &exit) || exit.ExitCode() != 1) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 { // which means none
 		require.NoError(t, err, "git %q", args)
 	}
 	return string(out)
-}
-
-func asExit(err error, to **exec.ExitError) bool {
-	exit, ok := err.(*exec.ExitError) //nolint:errorlint // it is exec's own
-	*to = exit
-	return ok
 }
 
 // kept returns which of the files in a tree git does not ignore.

@@ -56,7 +56,9 @@ var packChanges = map[string]func(fstest.MapFS){
 	"a file less":  func(m fstest.MapFS) { delete(m, "dir20/file0020.yaml") },
 	"a link":       func(m fstest.MapFS) { m["dir20/link"] = &fstest.MapFile{Data: []byte("x"), Mode: fs.ModeSymlink} },
 	"another link": func(m fstest.MapFS) { m["dir00/link"].Data = []byte("file0040.yaml") },
-	"file to link": func(m fstest.MapFS) { m["dir20/file0020.yaml"] = &fstest.MapFile{Data: []byte("x"), Mode: fs.ModeSymlink} },
+	"file to link": func(m fstest.MapFS) {
+		m["dir20/file0020.yaml"] = &fstest.MapFile{Data: []byte("x"), Mode: fs.ModeSymlink}
+	},
 	"big":          func(m fstest.MapFS) { m["dir07/big.bin"].Data[8<<20] ^= 1 },
 	"big shorter":  func(m fstest.MapFS) { m["dir07/big.bin"].Data = m["dir07/big.bin"].Data[:6<<20] },
 	"big is small": func(m fstest.MapFS) { m["dir07/big.bin"].Data = []byte("small") },
@@ -160,19 +162,19 @@ func TestAttackPreviousChangesUnderway(t *testing.T) {
 	tree := fstest.MapFS{"big": large()["dir07/big.bin"]}
 	archive, _ := pack(t, tree, artifact.PackOptions{Index: &index})
 	changing := &packChanging{archive: archive}
-	changing.good.Store(3) // as many pieces as the file has
+	changing.good.Store(int64(len(archive))) // enough for one look
 	_, err := artifact.Pack(t.Context(), io.Discard, tree, artifact.PackOptions{Previous: &artifact.Previous{Archive: changing, Index: &index}})
 	require.ErrorContains(t, err, "changed while it was read")
 }
 
 type packChanging struct {
 	archive []byte
-	good    atomic.Int64
+	good    atomic.Int64 // bytes
 }
 
 func (c *packChanging) ReadAt(b []byte, off int64) (int, error) {
 	n := copy(b, c.archive[off:])
-	if c.good.Add(-1) < 0 {
+	if c.good.Add(-int64(n)) < 0 {
 		b[0] ^= 1
 	}
 	return n, nil

@@ -1,12 +1,12 @@
 package artifact
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"strings"
@@ -58,15 +58,15 @@ const (
 // MarshalBinary returns the index as bytes, which UnmarshalBinary of the same
 // release, and of those that pack alike, understands. It does not fail.
 func (x *Index) MarshalBinary() ([]byte, error) {
-	b := binary.AppendUvarint([]byte(indexMagic), packEncoding)
-	b = binary.AppendUvarint(b, uint64(len(x.pieces)))
+	b := appendInt([]byte(indexMagic), packEncoding)
+	b = appendInt(b, len(x.pieces))
 	for _, p := range x.pieces {
-		b = binary.AppendUvarint(b, uint64(p.length))
+		b = appendInt(b, p.length)
 		b = append(b, p.sum[:]...)
-		b = binary.AppendUvarint(b, uint64(len(p.entries)))
+		b = appendInt(b, len(p.entries))
 		for _, e := range p.entries {
 			b = append(b, modeCode(e.mode))
-			b = binary.AppendUvarint(b, uint64(e.size))
+			b = appendInt(b, e.size)
 			b = append(b, e.sum[:]...)
 			b = appendString(b, e.path)
 			b = appendString(b, e.id)
@@ -76,8 +76,10 @@ func (x *Index) MarshalBinary() ([]byte, error) {
 }
 
 func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	return append(appendInt(b, len(s)), s...)
 }
+
+func appendInt[T int | int64](b []byte, v T) []byte { return binary.AppendVarint(b, int64(v)) }
 
 // UnmarshalBinary reads an index. An error means that it is damaged, or of a
 // release that packs in another way: the next archive has to do without it.
@@ -104,10 +106,10 @@ var errIndex = errors.New("it is damaged, or of another release: pack without it
 
 func (r *indexReader) index() ([]piece, error) {
 	var ok bool
-	if r.rest, ok = strings.CutPrefix(r.rest, indexMagic); !ok || r.uint(1<<32) != packEncoding {
+	if r.rest, ok = strings.CutPrefix(r.rest, indexMagic); !ok || r.int(1<<32) != packEncoding {
 		return nil, errIndex
 	}
-	pieces := make([]piece, r.uint(uint64(len(r.rest)/minPiece)))
+	pieces := make([]piece, r.int(r.most(minPiece)))
 	for i := range pieces {
 		pieces[i] = r.piece()
 		if r.err != nil {
@@ -121,8 +123,8 @@ func (r *indexReader) index() ([]piece, error) {
 }
 
 func (r *indexReader) piece() piece {
-	p := piece{length: int64(r.uint(maxPacked)), sum: r.sum()}
-	if n := r.uint(uint64(len(r.rest) / minIndexed)); n > 0 {
+	p := piece{length: r.int(maxPacked), sum: r.sum()}
+	if n := r.int(r.most(minIndexed)); n > 0 {
 		p.entries = make([]indexed, n)
 	}
 	for i := range p.entries {
@@ -139,7 +141,7 @@ func (r *indexReader) piece() piece {
 }
 
 func (r *indexReader) entry() indexed {
-	e := indexed{mode: r.mode(), size: int64(r.uint(1 << 62)), sum: r.sum(), path: r.string(), id: r.string()}
+	e := indexed{mode: r.mode(), size: r.int(1 << 62), sum: r.sum(), path: r.string(), id: r.string()}
 	if !fs.ValidPath(e.path) || e.path <= r.last || e.mode == modeLink && e.size > 0 {
 		r.fail()
 	}
@@ -149,10 +151,10 @@ func (r *indexReader) entry() indexed {
 
 func (r *indexReader) fail() { r.err, r.rest = errIndex, "" }
 
-// uint reads a number up to a bound.
-func (r *indexReader) uint(most uint64) uint64 {
-	v, n := binary.Uvarint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
-	if n <= 0 || v > most {
+// int reads a number from zero to a bound.
+func (r *indexReader) int(most int64) int64 {
+	v, n := binary.Varint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
+	if n <= 0 || v < 0 || v > most {
 		r.fail()
 		return 0
 	}
@@ -160,8 +162,11 @@ func (r *indexReader) uint(most uint64) uint64 {
 	return v
 }
 
-func (r *indexReader) take(n uint64) string {
-	if n > uint64(len(r.rest)) {
+// most is how many things of a size there can be in the rest.
+func (r *indexReader) most(size int) int64 { return int64(len(r.rest) / size) }
+
+func (r *indexReader) take(n int64) string {
+	if n > int64(len(r.rest)) {
 		r.fail()
 		return ""
 	}
@@ -170,7 +175,7 @@ func (r *indexReader) take(n uint64) string {
 	return s
 }
 
-func (r *indexReader) string() string { return r.take(r.uint(uint64(len(r.rest)))) }
+func (r *indexReader) string() string { return r.take(r.int(r.most(1))) }
 
 func (r *indexReader) sum() (sum [sha256.Size]byte) {
 	copy(sum[:], r.take(sha256.Size))
@@ -261,25 +266,25 @@ func (s *stretch) lists(entries []entry) bool {
 	return true
 }
 
-// read appends a piece to buf, which is empty, and reports whether it is what the
-// index says. One that cannot be read is not.
-func (s *stretch) read(at span, buf *bytes.Buffer) bool {
-	buf.Reset()
-	buf.Grow(int(at.length))
-	b := buf.AvailableBuffer()[:at.length]
-	if n, _ := s.archive.ReadAt(b, at.offset); int64(n) < at.length || sha256.Sum256(b) != at.sum {
+// read reads a piece, and reports whether it is what the index says; if not, to
+// stays empty. One that cannot be read is not.
+func (s *stretch) read(at span, to *blocks, h hash.Hash) bool {
+	var sum [sha256.Size]byte
+	n, err := io.CopyBuffer(to, onlyReader{io.NewSectionReader(s.archive, at.offset, at.length)}, take(to.spare.blocks, blockSize)[:blockSize])
+	if to.sum(h, sum[:0]); err != nil || n != at.length || sum != at.sum {
+		to.clear()
 		return false
 	}
-	buf.Write(b)
 	return true
 }
 
 // intact reads all pieces and reports whether they are what the index says.
-func (s *stretch) intact(buf *bytes.Buffer) bool {
+func (s *stretch) intact(to *blocks) bool {
 	for _, at := range s.pieces {
-		if !s.read(at, buf) {
+		if !s.read(at, to, sha256.New()) {
 			return false
 		}
+		to.clear()
 	}
 	return true
 }

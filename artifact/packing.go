@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
-	"slices"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -42,9 +39,8 @@ type packing struct {
 	room    *semaphore.Weighted
 	order   chan *job // as in the archive
 	work    chan *job
-	buffers sync.Pool // of *bytes.Buffer
-	raws    sync.Pool // of *[]byte, each with room for a piece
-	planned int64     // bytes of the tar stream so far
+	spare   spare
+	planned int64 // bytes of the tar stream so far
 
 	// What follows is the writer's.
 	out     *output
@@ -56,7 +52,7 @@ type packing struct {
 // job is a piece of the archive.
 type job struct {
 	entries []entry // that are in it, or of which it is the last part
-	raw     *[]byte // its part of the tar stream, if that was read already
+	raw     []byte  // its part of the tar stream, if that was read already
 	old     *stretch
 	copy    span  // of old, if it is known to be the same
 	end     bool  // it is the end of the tar stream
@@ -64,7 +60,7 @@ type job struct {
 	cost    int64
 	done    chan struct{}
 
-	packed *bytes.Buffer
+	packed blocks
 	packs  [sha256.Size]byte // of packed, if there is an index
 	known  []known           // of entries
 }
@@ -83,13 +79,11 @@ func newPacking(w io.Writer, fsys fs.FS, opts PackOptions) *packing {
 		workers: workers,
 		room:    semaphore.NewWeighted(inFlight + perWorker*int64(workers)),
 		order:   make(chan *job, inFlight/leastCost), work: make(chan *job),
-		out: &output{w: w, hash: sha256.New(), lim: lim}, content: newContentDigest(),
+		spare: newSpare(), out: &output{w: w, hash: sha256.New(), lim: lim}, content: newContentDigest(),
 	}
 	if p.before != nil || opts.Index != nil {
 		p.ids, _ = fsys.(ContentIDFS)
 	}
-	p.buffers.New = func() any { return new(bytes.Buffer) }
-	p.raws.New = func() any { b := make([]byte, 0, maxMember); return &b }
 	if opts.Index != nil {
 		*opts.Index = Index{}
 	}
@@ -144,7 +138,7 @@ func (p *packing) plan(ctx context.Context) error {
 // is the same in every archive that has the same files there.
 func (p *packing) end(ctx context.Context) error {
 	zeros := make([]byte, 2*512)
-	return p.submit(ctx, &job{raw: &zeros, end: true, size: int64(len(zeros))})
+	return p.submit(ctx, &job{raw: zeros, end: true, size: int64(len(zeros))})
 }
 
 // submit hands a job on once there is room for it. The room is taken already if
@@ -170,19 +164,18 @@ func (p *packing) submit(ctx context.Context, j *job) error {
 // big takes a file that is longer than a piece. It is read here, from front to
 // end, and compressed by the workers.
 func (p *packing) big(ctx context.Context, e entry) error {
-	var buf bytes.Buffer
 	if old := p.before[e.path]; old.lists([]entry{e}) {
 		k, same, err := p.same(ctx, sha256.New(), make([]byte, 64<<10), e, old.entries[0])
 		if err != nil {
 			return err
 		}
-		if same && old.intact(&buf) {
+		if same && old.intact(&blocks{spare: p.spare}) {
 			return p.copyBig(ctx, e, k, old)
 		}
 	}
 	c := &chunks{ctx: ctx, next: p.raw}
 	c.to = func(ctx context.Context, raw []byte) error {
-		return p.submit(ctx, &job{raw: &raw, size: int64(len(raw)), cost: 2 * maxMember})
+		return p.submit(ctx, &job{raw: raw, size: int64(len(raw)), cost: 2 * maxMember})
 	}
 	k, err := appendTar(ctx, tar.NewWriter(c), sha256.New(), make([]byte, 64<<10), p.fsys, e)
 	if err != nil {
@@ -190,7 +183,7 @@ func (p *packing) big(ctx context.Context, e entry) error {
 	}
 	k.id = p.id(e)
 	return p.submit(ctx, &job{
-		raw: &c.buf, size: int64(len(c.buf)), cost: 2 * maxMember, entries: []entry{e}, known: []known{k},
+		raw: c.buf, size: int64(len(c.buf)), cost: 2 * maxMember, entries: []entry{e}, known: []known{k},
 	})
 }
 
@@ -199,7 +192,7 @@ func (p *packing) raw(ctx context.Context) ([]byte, error) {
 	if err := p.room.Acquire(ctx, 2*maxMember); err != nil {
 		return nil, err
 	}
-	return (*p.raws.Get().(*[]byte))[:0], nil
+	return take(p.spare.raws, maxMember), nil
 }
 
 // copyBig copies all pieces of a file, which were looked at.
@@ -233,7 +226,7 @@ func (p *packing) write(ctx context.Context) error {
 
 // one writes a piece and adds up what is in it.
 func (p *packing) one(j *job) error {
-	if _, err := p.out.Write(j.packed.Bytes()); err != nil {
+	if err := j.packed.writeTo(p.out); err != nil {
 		return err
 	}
 	p.written += j.size
@@ -248,11 +241,7 @@ func (p *packing) one(j *job) error {
 	if p.opts.Index != nil {
 		p.opts.Index.add(j)
 	}
-	j.packed.Reset()
-	p.buffers.Put(j.packed)
-	if j.raw != nil && cap(*j.raw) == maxMember {
-		p.raws.Put(j.raw)
-	}
+	j.packed.clear()
 	p.room.Release(j.cost)
 	if p.opts.Progress != nil && len(j.entries) > 0 {
 		p.opts.Progress(p.sum.Files, p.sum.ContentSize)
@@ -265,7 +254,7 @@ func (x *Index) add(j *job) {
 	if j.end {
 		return
 	}
-	p := piece{length: int64(j.packed.Len()), sum: j.packs}
+	p := piece{length: j.packed.n, sum: j.packs}
 	for i, e := range j.entries {
 		p.entries = append(p.entries, indexed{path: e.path, mode: e.mode, size: e.size, sum: j.known[i].sum, id: j.known[i].id})
 	}
@@ -319,17 +308,12 @@ func (o *output) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	o.hash.Write(b)
-	for part := range slices.Chunk(b, 256<<10) {
-		n, err := o.w.Write(part)
-		o.n += int64(n)
-		if err == nil && n < len(part) {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return 0, err
-		}
+	n, err := o.w.Write(b)
+	o.n += int64(n)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
 	}
-	return len(b), nil
+	return n, err
 }
 
 // errPrevious: the index does not help any more, for a part was written already.

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -43,11 +42,11 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 func (w *worker) do(ctx context.Context, j *job) error {
-	j.packed = w.buffers.Get().(*bytes.Buffer)
+	j.packed.spare = w.spare
 	if done, err := w.copy(ctx, j); done || err != nil {
 		return err
 	}
-	w.zip.Reset(j.packed)
+	w.zip.Reset(&j.packed)
 	if err := w.fill(ctx, j); err != nil {
 		return err
 	}
@@ -55,7 +54,7 @@ func (w *worker) do(ctx context.Context, j *job) error {
 		return err
 	}
 	if w.opts.Index != nil {
-		j.packs = sha256.Sum256(j.packed.Bytes())
+		j.packed.sum(w.hash, j.packs[:0])
 	}
 	return nil
 }
@@ -63,7 +62,10 @@ func (w *worker) do(ctx context.Context, j *job) error {
 // fill compresses a piece of the tar stream.
 func (w *worker) fill(ctx context.Context, j *job) error {
 	if j.raw != nil {
-		_, err := w.zip.Write(*j.raw)
+		_, err := w.zip.Write(j.raw)
+		if cap(j.raw) == maxMember {
+			give(w.spare.raws, j.raw)
+		}
 		return err
 	}
 	tw := tar.NewWriter(w.zip)
@@ -105,7 +107,7 @@ func (w *worker) copy(ctx context.Context, j *job) (bool, error) {
 // take reads a piece of the earlier archive, and reports whether it is undamaged.
 func (w *worker) take(j *job, at span) bool {
 	j.packs = at.sum
-	return j.old.read(at, j.packed)
+	return j.old.read(at, &j.packed, w.hash)
 }
 
 // appendTar writes an entry with its padding, and returns the digest of its
