@@ -6,7 +6,7 @@ import "slices"
 // program of its own.
 type Pair struct {
 	Name     string
-	PeerName string // module and version, or a command
+	PeerName string // module and version, or several joined by "and", or a command
 	Server   bool   // both sides need a control plane
 	Pods     bool   // and one that runs workloads, of this pair alone
 	Heavy    bool   // rounds take long: the least number of them has to do
@@ -89,7 +89,7 @@ func artifactPairs() []Pair {
 	}
 	tar := pair("pack-large-vs-tar", "tar | gzip -1")
 	tar.Peer, tar.Command = "artifact/command", true
-	const both = "github.com/fluxcd/pkg/git v0.52.0 and pkg/artifact v0.20.0"
+	const both = "github.com/fluxcd/pkg/git v0.52.0 and github.com/fluxcd/pkg/artifact v0.20.0"
 	return []Pair{
 		pair("pack-large", "github.com/fluxcd/pkg/artifact v0.20.0"),
 		tar,

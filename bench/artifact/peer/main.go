@@ -143,7 +143,7 @@ func (p *producer) check(context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	zip, err := gzip.NewReader(f)
 	if err != nil {
 		return err
