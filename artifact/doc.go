@@ -10,8 +10,11 @@
 // # Guarantees
 //
 //   - The same tree gives the same archive, to the last bit: clock, owners, umask,
-//     machine and order of listing have no part in it. A tree is its paths, its
-//     bytes, its links, and which files may be executed.
+//     machine, number of cores and order of listing have no part in it. A tree is
+//     its paths, its bytes, its links, and which files may be executed.
+//   - An archive that was made with the help of the one before it ([Previous],
+//     [PackOptions].Since) is the one that would have been made without.
+//   - [Ignore] files and patterns mean what they mean for Git.
 //   - [Summary].Digest is of the file and checks a download; ContentDigest is of
 //     the tree and answers whether anything changed, whatever release packed it.
 //   - Nothing is lost in silence: what an archive cannot hold is an error, but for
@@ -27,8 +30,12 @@
 // # Limits
 //
 // Size, expansion, number of entries, depth and length of names are bounded by
-// default; see [Limits]. Packing needs memory for one piece of 4 MiB, its
-// compressor and the list of paths; Open holds the whole content.
+// default; see [Limits]. Packing needs memory for 12 MiB of the tree and for 2 MiB
+// of each worker, and about 200 bytes for each entry if there is an index; Open
+// holds the whole content.
+//
+// Inside a directory that is left out nothing is brought back, as in Git. The
+// GitOps Toolkit does that, so some of its patterns need a line more.
 //
 // The format is tar in gzip members, which tar and gzip read as one file: a
 // member ends where the paths and sizes say, every 256 KiB to 4 MiB. Names must
@@ -52,6 +59,10 @@
 // replace the file can replace the tree: a digest has to come from somewhere that
 // they cannot reach.
 //
+// Ignore files come from them too: they cannot make matching slow, and their size
+// is bounded.
+//
 // A store trusts whoever can write to its directory not to remove files; it finds
-// changed ones.
+// changed ones. An index is used only with its digest, which the caller keeps. The
+// ids of a [ContentIDFS] are believed.
 package artifact

@@ -90,3 +90,46 @@ func ExampleStore() {
 	// [deploy/app.yaml docs/logo.png]
 	// missing sha256
 }
+
+// What the ignore files of the tree say is left out, and what the caller says; if
+// nobody says anything, the defaults of the GitOps Toolkit.
+func ExampleSourceIgnore() {
+	var archive bytes.Buffer
+	sum, err := artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{Ignore: artifact.SourceIgnore()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("defaults:", sum.Files, "file")
+	sum, err = artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{Ignore: artifact.SourceIgnore("*.txt")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("a pattern instead:", sum.Files, "files")
+	// Output:
+	// defaults: 1 file
+	// a pattern instead: 2 files
+}
+
+// Each archive builds upon the one before it.
+func ExampleStore_Pack_since() {
+	dir, err := os.MkdirTemp("", "artifacts")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := artifact.NewStore(dir, artifact.StoreOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var last artifact.Summary
+	for range 2 {
+		last, err = store.Pack(context.Background(), tree(), artifact.PackOptions{Incremental: true, Since: last})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(last.ContentDigest)
+	}
+	// Output:
+	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
+	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
+}

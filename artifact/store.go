@@ -1,7 +1,6 @@
 package artifact
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +33,7 @@ type Store struct {
 const (
 	archiveDir = "sha256"
 	archiveExt = ".tar.gz"
+	indexDir   = "index"
 	tempDir    = "tmp"
 
 	// staleAfter is how long nothing may have been written to a temporary file
@@ -56,7 +56,7 @@ func NewStore(dir string, opts StoreOptions) (*Store, error) {
 }
 
 func (s *Store) prepare() error {
-	for _, sub := range []string{archiveDir, tempDir} {
+	for _, sub := range []string{archiveDir, indexDir, tempDir} {
 		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
 			return err
 		}
@@ -95,11 +95,32 @@ func (s *Store) removeStale() error {
 // archive survives a crash of the machine. A damaged archive of the same content
 // is replaced.
 func (s *Store) Pack(ctx context.Context, fsys fs.FS, opts PackOptions) (Summary, error) {
-	sum, err := s.pack(ctx, fsys, opts)
+	sum, err := s.packSince(ctx, fsys, opts)
+	if errors.Is(err, errPrevious) {
+		opts.Since, opts.Previous = Summary{}, nil
+		sum, err = s.packSince(ctx, fsys, opts)
+	}
 	if err != nil {
 		return Summary{}, fmt.Errorf("store: %w", err)
 	}
 	return sum, nil
+}
+
+// packSince packs with the help of an earlier archive, if there is one.
+func (s *Store) packSince(ctx context.Context, fsys fs.FS, opts PackOptions) (Summary, error) {
+	if f, index := s.previous(opts.Since); f != nil {
+		defer func() { _ = f.Close() }() // it was only read
+		opts.Previous = &Previous{Archive: f, Index: index}
+	}
+	if opts.Index == nil && opts.Incremental {
+		opts.Index = new(Index)
+	}
+	sum, err := s.pack(ctx, fsys, opts)
+	if err != nil || !opts.Incremental {
+		return sum, err
+	}
+	sum.IndexDigest, err = s.keepIndex(sum.Digest, opts.Index)
+	return sum, err
 }
 
 func (s *Store) pack(ctx context.Context, fsys fs.FS, opts PackOptions) (sum Summary, err error) {
@@ -112,7 +133,7 @@ func (s *Store) pack(ctx context.Context, fsys fs.FS, opts PackOptions) (sum Sum
 			err = errors.Join(err, s.disk.remove(f.Name()))
 		}
 	}()
-	if sum, err = write(ctx, f, fsys, opts); err != nil {
+	if sum, err = Pack(ctx, f, fsys, opts); err != nil {
 		return sum, errors.Join(err, f.Close())
 	}
 	// The name comes last: whoever sees it sees all the bytes, after a crash too.
@@ -125,13 +146,57 @@ func (s *Store) pack(ctx context.Context, fsys fs.FS, opts PackOptions) (sum Sum
 	return sum, s.disk.syncDir(filepath.Join(s.dir, archiveDir))
 }
 
-func write(ctx context.Context, w io.Writer, fsys fs.FS, opts PackOptions) (Summary, error) {
-	buf := bufio.NewWriterSize(w, 256<<10)
-	sum, err := Pack(ctx, buf, fsys, opts)
+// keepIndex writes an index beside its archive. It need not survive a crash: what
+// is not what it was is not used.
+func (s *Store) keepIndex(of digest.Digest, index *Index) (digest.Digest, error) {
+	raw, err := index.MarshalBinary()
 	if err != nil {
-		return sum, err
+		return "", err
 	}
-	return sum, buf.Flush()
+	f, err := s.disk.createTemp(filepath.Join(s.dir, tempDir))
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(raw)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = s.disk.rename(f.Name(), s.indexFile(of))
+	}
+	if err != nil {
+		return "", errors.Join(err, s.disk.remove(f.Name()))
+	}
+	return digest.FromBytes(raw), nil
+}
+
+// previous returns an archive and its index; nil if one of them is not there any
+// more, or is not what the caller had.
+func (s *Store) previous(of Summary) (*os.File, *Index) {
+	if of.IndexDigest.Validate() != nil || of.Digest.Validate() != nil || of.Digest.Algorithm() != digest.SHA256 {
+		return nil, nil
+	}
+	raw, err := readIndex(s.indexFile(of.Digest))
+	if err != nil || of.IndexDigest.Algorithm().FromBytes(raw) != of.IndexDigest {
+		return nil, nil
+	}
+	index := new(Index)
+	if index.UnmarshalBinary(raw) != nil {
+		return nil, nil
+	}
+	f, err := os.Open(s.file(of.Digest))
+	if err != nil {
+		return nil, nil
+	}
+	return f, index
+}
+
+// readIndex reads an index, of which the store cannot know that it is small.
+func readIndex(name string) ([]byte, error) {
+	const most = 128 << 20
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // Open returns the tree of a stored archive, as [Open] does. The digest is
@@ -166,4 +231,9 @@ func (s *Store) Open(ctx context.Context, d digest.Digest) (fs.FS, error) {
 // hexadecimal digits.
 func (s *Store) file(d digest.Digest) string {
 	return filepath.Join(s.dir, archiveDir, d.Encoded()+archiveExt)
+}
+
+// indexFile names the index of the archive of a digest that was validated.
+func (s *Store) indexFile(d digest.Digest) string {
+	return filepath.Join(s.dir, indexDir, d.Encoded())
 }

@@ -6,7 +6,7 @@ import "slices"
 // program of its own.
 type Pair struct {
 	Name     string
-	PeerName string // module and version, or a command
+	PeerName string // module and version, or several joined by "and", or a command
 	Server   bool   // both sides need a control plane
 	Pods     bool   // and one that runs workloads, of this pair alone
 	Heavy    bool   // rounds take long: the least number of them has to do
@@ -26,7 +26,7 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), conditionsPairs())...)
 }
 
 func conditionsPairs() []Pair {
@@ -90,6 +90,21 @@ func gitPairs() []Pair {
 		fetch("semver-1000-tags", "history"),
 		fetch("commit-pin", "history"),
 		fetch("large-blob", "blob"),
+	}
+}
+
+func artifactPairs() []Pair {
+	pair := func(name, peer string) Pair {
+		return Pair{Name: "artifact/" + name, PeerName: peer, Repo: "large", Ours: "artifact/ours", Peer: "artifact/peer"}
+	}
+	tar := pair("pack-large-vs-tar", "tar | gzip -1")
+	tar.Peer, tar.Command = "artifact/command", true
+	const both = "github.com/fluxcd/pkg/git v0.52.0 and github.com/fluxcd/pkg/artifact v0.20.0"
+	return []Pair{
+		pair("pack-large", "github.com/fluxcd/pkg/artifact v0.20.0"),
+		tar,
+		pair("git-cold", both),
+		pair("git-warm", both),
 	}
 }
 
