@@ -29,10 +29,10 @@ type HandlerOptions struct {
 	OnError func(*http.Request, error)
 }
 
-// Path returns where a [Handler] serves an archive, for Artifact.Path and as the
-// end of Artifact.URL: the name of the source, such as gitrepository/default/app,
-// and the digest. The name is for people and says nothing about who may read the
-// archive; it is escaped for a URL where that is needed.
+// Path returns where a [Handler] serves an archive, for Artifact.Path and, as the
+// Path of a [url.URL], for Artifact.URL: the name of the source, such as
+// gitrepository/default/app, and the digest. The name is for people and says
+// nothing about who may read the archive.
 func Path(name string, d digest.Digest) (string, error) {
 	if _, err := groupDir(name); err != nil {
 		return "", err
