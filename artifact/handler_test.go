@@ -56,8 +56,14 @@ func newStoreServer(t testing.TB, own bool, opts artifact.HandlerOptions) *store
 	return &storeServer{server, s, sum, archive, "/" + p}
 }
 
-// ask returns an answer with its body read.
-func (s *storeServer) ask(t testing.TB, method, path string, header ...string) (*http.Response, []byte) {
+// storeAnswer is what a client gets, with the body apart.
+type storeAnswer struct {
+	StatusCode    int
+	Header        http.Header
+	ContentLength int64
+}
+
+func (s *storeServer) ask(t testing.TB, method, path string, header ...string) (storeAnswer, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
 	require.NoError(t, err)
@@ -69,7 +75,7 @@ func (s *storeServer) ask(t testing.TB, method, path string, header ...string) (
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	return resp, body
+	return storeAnswer{resp.StatusCode, resp.Header, resp.ContentLength}, body
 }
 
 func TestHandler(t *testing.T) {
@@ -189,7 +195,7 @@ func newStoreCA(t testing.TB) *storeCerts {
 	return (*storeCerts)(nil).issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 }
 
-func (ca *storeCerts) issue(t testing.TB, tmpl *x509.Certificate) *storeCerts {
+func (c *storeCerts) issue(t testing.TB, tmpl *x509.Certificate) *storeCerts {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -198,8 +204,8 @@ func (ca *storeCerts) issue(t testing.TB, tmpl *x509.Certificate) *storeCerts {
 	tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	parent, signer := tmpl, key
-	if ca != nil {
-		parent, signer = ca.cert, ca.key
+	if c != nil {
+		parent, signer = c.cert, c.key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
 	require.NoError(t, err)
