@@ -1,11 +1,16 @@
 // Package artifact turns a tree of files into something that others can fetch and
 // trust: one archive with a digest, the same bytes for the same tree on every
-// machine. It reads such archives back, into memory or below a directory, and
-// keeps them on disk under their digest.
+// machine. It reads such archives back, into memory or below a directory, keeps
+// them under their digest, on disk or in any other [Backend], and serves them.
 //
 //	store, err := artifact.NewStore("/var/lib/artifacts", artifact.StoreOptions{})
 //	sum, err := store.Pack(ctx, tree, artifact.PackOptions{})
+//	err = store.Record(ctx, "gitrepository/default/app", sum.Digest)
 //	tree, err = store.Open(ctx, sum.Digest)
+//	server := artifact.NewServer(":9090", artifact.NewHandler(store.Backend(), artifact.HandlerOptions{}))
+//
+// Sub-packages have backends in a registry (oci) and in a bucket (s3), and the
+// tests for more of them (artifacttest).
 //
 // # Guarantees
 //
@@ -24,7 +29,16 @@
 //   - What was packed under some [Limits] opens under the same.
 //   - A [Store] survives the end of the process at any moment, with all that was
 //     stored before, and never holds half an archive under a digest. Several
-//     processes may share it. [Store.Open] checks the digest each time.
+//     processes may share it. [Store.Open] checks the digest each time;
+//     [Store.Check] reads an archive again only if something about it changed, or
+//     once a day. One that is damaged is removed, so that nobody is served with it.
+//   - [Store.Collect] removes no archive that a source has, had lately, or has
+//     among its last ones, nor one that is pinned; who reads one reads it to its end.
+//     Where the directory is shared, that holds whatever others do meanwhile. In
+//     another backend it holds as long as MinAge is longer than it takes from
+//     [Store.Pack] to [Store.Record].
+//   - A [Handler] gives one answer for all that it does not serve, and another one
+//     for all that a stranger asks for.
 //   - Errors that trying again cannot cure have a method Terminal that says so.
 //
 // # Limits
@@ -42,7 +56,8 @@
 // be UTF-8. Names that differ in case only are kept; unpacking them on a disk that
 // ignores case is an error.
 //
-// A [Store] syncs directories, so it needs a Unix.
+// A [Store] syncs and locks directories, so it needs a Unix, and a file system whose
+// locks hold between all that share it.
 //
 // A file system whose files can be changed by others while they are packed should
 // be that of an [os.Root], which follows no link out of it; an [os.DirFS] does, if
@@ -62,7 +77,11 @@
 // Ignore files come from them too: they cannot make matching slow, and their size
 // is bounded.
 //
-// A store trusts whoever can write to its directory not to remove files; it finds
-// changed ones. An index is used only with its digest, which the caller keeps. The
-// ids of a [ContentIDFS] are believed.
+// A store trusts whoever can write to its directory or backend not to remove files;
+// it finds changed ones. Whoever can reach a handler and knows a digest can read
+// the archive, unless HandlerOptions.Allow says otherwise; names in a path are for
+// people and protect nothing.
+//
+// An index is used only with its digest, which the caller keeps. The ids of a
+// [ContentIDFS] are believed.
 package artifact

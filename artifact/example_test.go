@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path"
 	"testing/fstest"
@@ -132,4 +134,52 @@ func ExampleStore_Pack_since() {
 	// Output:
 	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
 	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
+}
+
+// A producer keeps what its sources have, and serves it.
+func ExampleStore_Collect() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "store")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := artifact.NewStore(dir, artifact.StoreOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sum, err := store.Pack(ctx, tree(), artifact.PackOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Record(ctx, "gitrepository/default/app", sum.Digest); err != nil {
+		log.Fatal(err)
+	}
+	// On each reconcile: is it still what it was?
+	fmt.Println("damage:", store.Check(ctx, sum.Digest))
+	// From time to time: remove what no source has any more.
+	done, err := store.Collect(ctx, artifact.CollectOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("removed:", len(done.Archives))
+
+	server := httptest.NewServer(artifact.NewHandler(store.Backend(), artifact.HandlerOptions{
+		Allow: artifact.BearerToken("a secret that both sides know"),
+	}))
+	defer server.Close()
+	name, err := artifact.Path("gitrepository/default/app", sum.Digest)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp, err := http.Get(server.URL + "/" + name)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	fmt.Println("a stranger gets:", resp.StatusCode)
+	// Output:
+	// damage: <nil>
+	// removed: 0
+	// a stranger gets: 401
 }

@@ -1,7 +1,17 @@
 package artifact
 
+import "time"
+
 // OnDisk asks step before each thing that the store does to the disk from now on.
-func (s *Store) OnDisk(step func(op string) error) { s.disk = watchedDisk{osDisk{}, step} }
+func (s *Store) OnDisk(step func(op string) error) {
+	s.disk = watchedDisk{osDisk{}, step}
+	if s.local != nil {
+		s.local.disk = s.disk
+	}
+}
+
+// SetClock makes the store go by another clock.
+func (s *Store) SetClock(now func() time.Time) { s.now = now }
 
 type watchedDisk struct {
 	disk
@@ -14,6 +24,13 @@ func (d watchedDisk) createTemp(dir string) (tempFile, error) {
 	}
 	f, err := d.disk.createTemp(dir)
 	return watchedFile{f, d.step}, err
+}
+
+func (d watchedDisk) mkdir(dir string) error {
+	if err := d.step("mkdir"); err != nil {
+		return err
+	}
+	return d.disk.mkdir(dir)
 }
 
 func (d watchedDisk) rename(from, to string) error {

@@ -209,7 +209,7 @@ func TestStorePacksSince(t *testing.T) {
 	require.Less(t, packSince(t, since), 200)
 	require.Less(t, packSince(t, artifact.Summary{Digest: since.Digest, IndexDigest: since.IndexDigest}), 200)
 
-	index := filepath.Join(dir, "index", since.Digest.Encoded())
+	index := filepath.Join(dir, "sha256", since.Digest.Encoded()+".index")
 	raw, err := os.ReadFile(index)
 	require.NoError(t, err)
 	all := len(tree) - 1 // the link
