@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // sink takes the entries of an archive while it is read, in its order. Nothing
@@ -27,7 +30,7 @@ type sink interface {
 // scan reads a whole archive, checks all there is to check, and hands its entries
 // to a sink. It refuses what could mean different things to different readers:
 // duplicates, entries below a link, bytes behind the end.
-func scan(ctx context.Context, r io.Reader, want digest.Digest, lim Limits, to sink) (*input, error) {
+func scan(ctx context.Context, r io.Reader, want digest.Digest, lim Limits, to sink) (*source, error) {
 	algorithm := digest.SHA256
 	if want != "" {
 		if err := want.Validate(); err != nil {
@@ -35,46 +38,62 @@ func scan(ctx context.Context, r io.Reader, want digest.Digest, lim Limits, to s
 		}
 		algorithm = want.Algorithm()
 	}
-	in := &input{r: withContext(ctx, r), digester: algorithm.Digester(), lim: lim}
+	src := &source{r: withContext(ctx, r), digester: algorithm.Digester(), lim: lim}
+	in := &input{ahead: readAhead(src), lim: lim}
 	err := in.entries(ctx, to)
 	// Wrong bytes fail in a hundred ways; the digest is the one that tells.
-	if mismatch := in.drain(want); err == nil || errors.As(mismatch, new(*DigestError)) {
-		err = mismatch
+	_, rest := io.Copy(io.Discard, in)
+	in.ahead.close()
+	if rest == nil {
+		rest = src.check(want)
 	}
-	return in, err
+	if err == nil || errors.As(rest, new(*DigestError)) {
+		err = rest
+	}
+	return src, err
 }
 
-// input is the archive as it comes in.
-type input struct {
+// source is the archive as it comes in. It is read ahead of all else.
+type source struct {
 	r        io.Reader
 	digester digest.Digester
 	n        int64
 	lim      Limits
-	err      error // why reading stopped, if not for its end
 }
 
-func (in *input) Read(b []byte) (int, error) {
-	n, err := in.r.Read(b)
-	in.n += int64(n)
-	in.digester.Hash().Write(b[:n])
-	if over := in.lim.checkArchive(in.n); over != nil {
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.n += int64(n)
+	s.digester.Hash().Write(b[:n])
+	if over := s.lim.checkArchive(s.n); over != nil {
 		n, err = 0, over
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		in.err = err
 	}
 	return n, err
 }
 
-// drain reads what is left, if anything, and compares the digest of it all.
-func (in *input) drain(want digest.Digest) error {
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return err
-	}
-	if got := in.digester.Digest(); want != "" && got != want {
+// check compares the digest of all that was read.
+func (s *source) check(want digest.Digest) error {
+	if got := s.digester.Digest(); want != "" && got != want {
 		return &DigestError{Want: want, Got: got}
 	}
 	return nil
+}
+
+// input is the archive as it is taken apart.
+type input struct {
+	ahead *ahead
+	n     int64
+	lim   Limits
+	err   error // why reading stopped, if not for its end
+}
+
+func (in *input) Read(b []byte) (int, error) {
+	n, err := in.ahead.Read(b)
+	in.n += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		in.err = err
+	}
+	return n, err
 }
 
 // entries reads the archive to its end.
@@ -127,8 +146,8 @@ func (e *sinkError) Unwrap() error { return e.error }
 
 // one hands a single entry on.
 func one(h *tar.Header, r io.Reader, seen *names, links map[string]string, to sink) error {
-	if h.Typeflag == tar.TypeXGlobalHeader { // git archive has one, with a comment
-		return nil
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return global(h)
 	}
 	e, err := parse(h)
 	if err != nil || e.path == "." && e.mode == modeDir {
@@ -151,6 +170,17 @@ func one(h *tar.Header, r io.Reader, seen *names, links map[string]string, to si
 	}
 	if err != nil {
 		return &sinkError{err}
+	}
+	return nil
+}
+
+// global lets records for all entries pass that change none of them: git archive
+// has one, with a comment. Others mean something to some readers only.
+func global(h *tar.Header) error {
+	for record := range h.PAXRecords {
+		if record != "comment" {
+			return &EntryError{h.Name, fmt.Sprintf("the record %s for all entries is not taken: give it to each entry", clip.Quote(strconv.Quote(record), 64))}
+		}
 	}
 	return nil
 }
