@@ -55,16 +55,16 @@ func unpack(ctx context.Context, r io.Reader, root *os.Root, opts UnpackOptions)
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, root.RemoveAll(stage)) }()
-	sum, err = unpackTo(ctx, r, root, path.Join(stage, content), opts)
+	sum, err = unpackTo(ctx, r, root, path.Join(stage, staged), opts)
 	if err == nil {
 		err = move(root, stage, dir)
 	}
 	return sum, err
 }
 
-// content is the tree inside of the staging directory. That one is closed to
+// staged is the tree inside of the staging directory. That one is closed to
 // others; the tree gets the mode that directories have.
-const content = "tree"
+const staged = "tree"
 
 // unpackTo makes the directory tree and fills it.
 func unpackTo(ctx context.Context, r io.Reader, root *os.Root, tree string, opts UnpackOptions) (Summary, error) {
@@ -88,7 +88,7 @@ func unpackTo(ctx context.Context, r io.Reader, root *os.Root, tree string, opts
 
 // move puts the finished tree in its place.
 func move(root *os.Root, stage, dir string) error {
-	tree := path.Join(stage, content)
+	tree := path.Join(stage, staged)
 	if dir != "." {
 		if err := root.MkdirAll(path.Dir(dir), 0o755); err != nil {
 			return err
