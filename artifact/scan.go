@@ -96,34 +96,40 @@ func (in *input) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// entries reads the archive to its end.
+// entries reads the archive to its end, or to the first error.
 func (in *input) entries(ctx context.Context, to sink) error {
 	zip, err := gzip.NewReader(bufio.NewReaderSize(in, 64<<10))
 	if err != nil {
 		return in.format(err)
 	}
-	stream := &expanded{zip: zip, in: in}
-	tr := tar.NewReader(stream)
-	seen := newNames(in.lim)
-	links := map[string]string{}
+	stream := &position{ahead: readAhead(&expanded{zip: zip, in: in})}
+	found, err := stream.entries(in.lim, to)
+	stream.ahead.close()
+	if err != nil {
+		return in.format(stream.or(err))
+	}
+	return checkLinks(ctx, found, in.lim)
+}
+
+// entries hands all entries on and returns the targets of the links.
+func (s *position) entries(lim Limits, to sink) (map[string]string, error) {
+	tr := tar.NewReader(s)
+	seen := newNames(lim)
+	found := map[string]string{}
 	var last int64 // where the last entry ends in the stream
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {
-			break
+			return found, s.end(last)
 		}
 		if err != nil {
-			return in.format(stream.or(err))
+			return nil, err
 		}
-		last = stream.n + padded(h.Size) - 512
-		if err := one(h, tr, seen, links, to); err != nil {
-			return in.format(stream.or(err))
+		last = s.n + padded(h.Size) - 512
+		if err := one(h, tr, seen, found, to); err != nil {
+			return nil, err
 		}
 	}
-	if err := stream.end(last); err != nil {
-		return in.format(err)
-	}
-	return checkLinks(ctx, links, in.lim)
 }
 
 // format marks errors that are neither the reader's nor ours as the archive's.
@@ -227,26 +233,38 @@ func parse(h *tar.Header) (entry, error) {
 	}
 }
 
-// expanded is the tar stream. It bounds what comes out of the archive, and knows
-// whether the stream ends as it must.
+// expanded is what comes out of the archive, bounded. It is read ahead too, so the
+// input is its own.
 type expanded struct {
-	zip   *gzip.Reader
-	in    *input
-	n     int64
-	zeros int64 // at the end of what was read
-	err   error
+	zip *gzip.Reader
+	in  *input
+	n   int64
 }
 
 func (s *expanded) Read(b []byte) (int, error) {
 	n, err := s.zip.Read(b)
 	s.n += int64(n)
+	if over := s.in.lim.checkExpanded(s.in.n, s.n, readGrace); over != nil {
+		n, err = 0, over
+	}
+	return n, err
+}
+
+// position is the tar stream. It knows whether the stream ends as it must.
+type position struct {
+	ahead *ahead
+	n     int64
+	zeros int64 // at the end of what was read
+	err   error
+}
+
+func (s *position) Read(b []byte) (int, error) {
+	n, err := s.ahead.Read(b)
+	s.n += int64(n)
 	if tail := len(bytes.TrimRight(b[:n], "\x00")); tail > 0 {
 		s.zeros = int64(n - tail)
 	} else {
 		s.zeros += int64(n)
-	}
-	if over := s.in.lim.checkExpanded(s.in.n, s.n, readGrace); over != nil {
-		n, err = 0, over
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
@@ -255,7 +273,7 @@ func (s *expanded) Read(b []byte) (int, error) {
 }
 
 // or prefers the error that came first to what the tar reader made of it.
-func (s *expanded) or(err error) error {
+func (s *position) or(err error) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -265,7 +283,7 @@ func (s *expanded) or(err error) error {
 // end reads what follows the last entry: zeros, and at least the two blocks of
 // them that end an archive. Without this, an archive that was cut between two
 // gzip members would pass for a smaller one.
-func (s *expanded) end(last int64) error {
+func (s *position) end(last int64) error {
 	if _, err := io.Copy(io.Discard, s); err != nil {
 		return err
 	}
