@@ -1,11 +1,15 @@
 // Package artifact turns a tree of files into something that others can fetch and
 // trust: one archive with a digest, the same bytes for the same tree on every
 // machine. It reads such archives back, into memory or below a directory, and
-// keeps them on disk under their digest.
+// keeps them on disk under their digest. It fetches them, its own and those of
+// Flux's source-controller, from whoever serves them.
 //
 //	store, err := artifact.NewStore("/var/lib/artifacts", artifact.StoreOptions{})
 //	sum, err := store.Pack(ctx, tree, artifact.PackOptions{})
 //	tree, err = store.Open(ctx, sum.Digest)
+//
+//	fetcher, err := artifact.NewFetcher(artifact.FetcherOptions{})
+//	tree, err = fetcher.Open(ctx, published, artifact.OpenOptions{})
 //
 // # Guarantees
 //
@@ -17,7 +21,10 @@
 //   - Nothing is lost in silence: what an archive cannot hold is an error, but for
 //     empty directories. Links are kept as links.
 //   - [Open] and [Unpack] show nothing before the digest and every entry were
-//     checked. They read their input once, and to its end.
+//     checked. They read their input once, and to its end. A process that is killed
+//     while it unpacks leaves a directory named .unpack-… and nothing else.
+//   - A [Fetcher] goes on where a connection was lost, and checks, expands and writes
+//     while bytes come in. What belongs to another archive is never mixed in.
 //   - What was packed under some [Limits] opens under the same.
 //   - A [Store] survives the end of the process at any moment, with all that was
 //     stored before, and never holds half an archive under a digest. Several
@@ -28,12 +35,17 @@
 //
 // Size, expansion, number of entries, depth and length of names are bounded by
 // default; see [Limits]. Packing needs memory for one piece of 4 MiB, its
-// compressor and the list of paths; Open holds the whole content.
+// compressor and the list of paths; Open holds the whole content, unless it may
+// spill to disk; Unpack holds at most 16 files of up to 1 MiB.
 //
 // The format is tar in gzip members, which tar and gzip read as one file: a
 // member ends where the paths and sizes say, every 256 KiB to 4 MiB. Names must
 // be UTF-8. Names that differ in case only are kept; unpacking them on a disk that
-// ignores case is an error.
+// ignores case is an error. Unpack replaces nothing: what it makes must not be
+// there yet.
+//
+// A download may not make fewer than 128 KiB in 30 s, is tried again five times
+// for each MiB, and follows five redirects. The context bounds it as a whole.
 //
 // A [Store] syncs directories, so it needs a Unix.
 //
@@ -51,6 +63,11 @@
 // was or an error. Without one, everything above still holds, but anyone who can
 // replace the file can replace the tree: a digest has to come from somewhere that
 // they cannot reach.
+//
+// Servers may lie about sizes, ranges and tags, send slowly or without end, and
+// redirect: not from https to http, and not to link-local addresses, where clouds
+// keep credentials. Tokens and client certificates are for the origin of the
+// artifact's URL alone. Errors hold no query, user or token.
 //
 // A store trusts whoever can write to its directory not to remove files; it finds
 // changed ones.

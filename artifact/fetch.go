@@ -121,7 +121,7 @@ func (f *Fetcher) Open(ctx context.Context, a Artifact, opts OpenOptions) (fs.FS
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
+	defer d.drop()
 	tree, err := Open(ctx, d, opts)
 	return tree, d.named(err)
 }
@@ -135,7 +135,7 @@ func (f *Fetcher) Unpack(ctx context.Context, a Artifact, root *os.Root, opts Un
 	if err != nil {
 		return Summary{}, err
 	}
-	defer d.Close()
+	defer d.drop()
 	sum, err := Unpack(ctx, d, root, opts)
 	return sum, d.named(err)
 }
@@ -159,7 +159,7 @@ func (f *Fetcher) limits(lim Limits) Limits {
 // get begins a download that does not check the digest.
 func (f *Fetcher) get(ctx context.Context, a Artifact, opts FetchOptions, lim Limits) (*Download, error) {
 	d := &Download{ctx: ctx, f: f, artifact: a, total: -1, max: lim.withDefaults().ArchiveBytes}
-	if err := d.begin(opts); err != nil {
+	if err := d.begin(opts); err != nil { //nolint:contextcheck // d holds it
 		return nil, d.named(err)
 	}
 	return d, nil

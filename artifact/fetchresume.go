@@ -277,7 +277,7 @@ func (d *Download) request() error {
 	ctx, cancel := context.WithCancelCause(d.ctx)
 	w := newWatch(ctx, cancel, d.f.opts.StallTime)
 	w.start()
-	resp, err := d.f.client.get(ctx, d.at, header)
+	resp, err := d.f.client.get(ctx, d.at, header) //nolint:bodyclose // drop closes it
 	w.stop()
 	if err != nil {
 		err = w.explain(err)

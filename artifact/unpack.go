@@ -36,7 +36,9 @@ type UnpackOptions struct {
 // with ".unpack-", and is moved to its place when the digest and every entry were
 // checked: a directory in one step, the root itself entry by entry. If something
 // of that name is there, the error matches [fs.ErrExist] and nothing was moved.
-// Modes are subject to the umask, and the disk is not told to sync.
+// Modes are subject to the umask, and the disk is not told to sync. A process that
+// is killed half way leaves the directory of the random name behind, which whoever
+// owns the root may remove when nothing unpacks into it.
 func Unpack(ctx context.Context, r io.Reader, root *os.Root, opts UnpackOptions) (Summary, error) {
 	sum, err := unpack(ctx, r, root, opts)
 	if err != nil {
