@@ -2,6 +2,9 @@
 // trust: one archive with a digest, the same bytes for the same tree on every
 // machine. It reads such archives back, into memory or below a directory, keeps
 // them under their digest, on disk or in any other [Backend], and serves them.
+// machine. It reads such archives back, into memory or below a directory, and
+// keeps them on disk under their digest. It fetches them, its own and those of
+// Flux's source-controller, from whoever serves them.
 //
 //	store, err := artifact.NewStore("/var/lib/artifacts", artifact.StoreOptions{})
 //	sum, err := store.Pack(ctx, tree, artifact.PackOptions{})
@@ -11,6 +14,9 @@
 //
 // Sub-packages have backends in a registry (oci) and in a bucket (s3), and the
 // tests for more of them (artifacttest).
+//
+//	fetcher, err := artifact.NewFetcher(artifact.FetcherOptions{})
+//	tree, err = fetcher.Open(ctx, published, artifact.OpenOptions{})
 //
 // # Guarantees
 //
@@ -25,7 +31,10 @@
 //   - Nothing is lost in silence: what an archive cannot hold is an error, but for
 //     empty directories. Links are kept as links.
 //   - [Open] and [Unpack] show nothing before the digest and every entry were
-//     checked. They read their input once, and to its end.
+//     checked. They read their input once, and to its end. A process that is killed
+//     while it unpacks leaves a directory named .unpack-… and nothing else.
+//   - A [Fetcher] goes on where a connection was lost, and checks, expands and writes
+//     while bytes come in. What belongs to another archive is never mixed in.
 //   - What was packed under some [Limits] opens under the same.
 //   - A [Store] survives the end of the process at any moment, with all that was
 //     stored before, and never holds half an archive under a digest. Several
@@ -50,11 +59,18 @@
 //
 // Inside a directory that is left out nothing is brought back, as in Git. The
 // GitOps Toolkit does that, so some of its patterns need a line more.
+// default; see [Limits]. Packing needs memory for one piece of 4 MiB, its
+// compressor and the list of paths; Open holds the whole content, unless it may
+// spill to disk; Unpack holds at most 16 files of up to 1 MiB.
 //
 // The format is tar in gzip members, which tar and gzip read as one file: a
 // member ends where the paths and sizes say, every 256 KiB to 4 MiB. Names must
 // be UTF-8. Names that differ in case only are kept; unpacking them on a disk that
-// ignores case is an error.
+// ignores case is an error. Unpack replaces nothing: what it makes must not be
+// there yet.
+//
+// A download may not make fewer than 128 KiB in 30 s, is tried again five times
+// for each MiB, and follows five redirects. The context bounds it as a whole.
 //
 // A [Store] syncs and locks directories, so it needs a Unix, and a file system whose
 // locks hold between all that share it.
@@ -84,4 +100,11 @@
 //
 // An index is used only with its digest, which the caller keeps. The ids of a
 // [ContentIDFS] are believed.
+// Servers may lie about sizes, ranges and tags, send slowly or without end, and
+// redirect: not from https to http, and not to link-local addresses, where clouds
+// keep credentials. Tokens and client certificates are for the origin of the
+// artifact's URL alone. Errors hold no query, user or token.
+//
+// A store trusts whoever can write to its directory not to remove files; it finds
+// changed ones.
 package artifact

@@ -60,6 +60,41 @@ func ExampleOpen() {
 	// kind: Deployment
 }
 
+// What is published in a status is all that it takes to fetch a tree.
+func ExampleFetcher() {
+	var archive bytes.Buffer
+	sum, err := artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(archive.Bytes())
+	}))
+	defer server.Close()
+	published := artifact.Artifact{URL: server.URL + "/app.tar.gz", Digest: sum.Digest, Size: &sum.Size}
+
+	fetcher, err := artifact.NewFetcher(artifact.FetcherOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fetcher.Close()
+	fetched, err := fetcher.Open(context.Background(), published, artifact.OpenOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	data, err := fs.ReadFile(fetched, "deploy/app.yaml")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", data)
+
+	_, err = fetcher.Get(context.Background(), published, artifact.FetchOptions{Have: sum.Digest})
+	fmt.Println(errors.Is(err, artifact.ErrUnchanged))
+	// Output:
+	// kind: Deployment
+	// true
+}
+
 func ExampleStore() {
 	dir, err := os.MkdirTemp("", "artifacts")
 	if err != nil {

@@ -50,7 +50,7 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
-func or[T int | int64](v, def T) T {
+func or[T ~int | ~int64](v, def T) T {
 	if v <= 0 {
 		return def
 	}

@@ -26,7 +26,7 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), conditionsPairs())...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), artifactFetchPairs(), conditionsPairs())...)
 }
 
 func conditionsPairs() []Pair {
@@ -106,6 +106,14 @@ func artifactPairs() []Pair {
 		pair("git-cold", both),
 		pair("git-warm", both),
 	}
+}
+
+// The archive is of the repository's main branch, and goes to disk.
+func artifactFetchPairs() []Pair {
+	pair := Pair{Name: "artifact/fetch", PeerName: "github.com/fluxcd/pkg/http/fetch v0.25.0", Repo: "large", Ours: "artifact/fetch/ours", Peer: "artifact/fetch/peer"}
+	command := pair
+	command.Name, command.PeerName, command.Peer, command.Command = "artifact/fetch-vs-curl", "curl | tar -xz", "artifact/fetch/command", true
+	return []Pair{pair, command}
 }
 
 // rounds is how many rounds a pair has where so many are asked for.
