@@ -62,6 +62,45 @@ func (b *blocks) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// fill reads so many more bytes, or up to an error.
+func (b *blocks) fill(r io.Reader, size int64) (err error) {
+	for size > 0 && err == nil {
+		block := take(b.spare.blocks, blockSize)[:min(size, blockSize)]
+		n := 0
+		for n < len(block) && err == nil {
+			var m int
+			m, err = r.Read(block[n:])
+			n += m
+		}
+		b.list = append(b.list, block[:n])
+		b.n += int64(n)
+		size -= int64(n)
+	}
+	if size == 0 {
+		return nil // the error comes up again
+	}
+	return err
+}
+
+// reader reads from the front, once.
+func (b *blocks) reader() *blockReader { return &blockReader{rest: b.list} }
+
+type blockReader struct {
+	rest [][]byte
+	n    int // of the first one, that were read
+}
+
+func (r *blockReader) Read(p []byte) (int, error) {
+	for len(r.rest) > 0 {
+		if n := copy(p, r.rest[0][r.n:]); n > 0 || len(p) == 0 {
+			r.n += n
+			return n, nil
+		}
+		r.rest, r.n = r.rest[1:], 0
+	}
+	return 0, io.EOF
+}
+
 // sum appends the digest of all.
 func (b *blocks) sum(h hash.Hash, to []byte) {
 	h.Reset()

@@ -1,6 +1,11 @@
 package artifact
 
-import "time"
+import (
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
 
 // OnDisk asks step before each thing that the store does to the disk from now on.
 func (s *Store) OnDisk(step func(op string) error) {
@@ -84,4 +89,15 @@ func (f watchedFile) Close() error {
 		return err
 	}
 	return f.tempFile.Close()
+}
+
+// Expand returns what comes out of gzip members.
+func Expand(r io.Reader, lim Limits) ([]byte, error) {
+	src := &source{r: r, digester: digest.SHA256.Digester(), lim: lim.withDefaults()}
+	in := &input{ahead: readAhead(src), lim: src.lim}
+	x := expand(in)
+	raw, err := io.ReadAll(x)
+	x.close()
+	in.ahead.close()
+	return raw, err
 }

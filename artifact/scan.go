@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"context"
 	_ "crypto/sha512" // sha384 and sha512 digests
@@ -13,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/gitopskit/gitopskit/internal/clip"
@@ -98,13 +96,9 @@ func (in *input) Read(b []byte) (int, error) {
 
 // entries reads the archive to its end, or to the first error.
 func (in *input) entries(ctx context.Context, to sink) error {
-	zip, err := gzip.NewReader(bufio.NewReaderSize(in, 64<<10))
-	if err != nil {
-		return in.format(err)
-	}
-	stream := &position{ahead: readAhead(&expanded{zip: zip, in: in})}
+	stream := &position{from: expand(in)}
 	found, err := stream.entries(in.lim, to)
-	stream.ahead.close()
+	stream.from.close()
 	if err != nil {
 		return in.format(stream.or(err))
 	}
@@ -233,33 +227,16 @@ func parse(h *tar.Header) (entry, error) {
 	}
 }
 
-// expanded is what comes out of the archive, bounded. It is read ahead too, so the
-// input is its own.
-type expanded struct {
-	zip *gzip.Reader
-	in  *input
-	n   int64
-}
-
-func (s *expanded) Read(b []byte) (int, error) {
-	n, err := s.zip.Read(b)
-	s.n += int64(n)
-	if over := s.in.lim.checkExpanded(s.in.n, s.n, readGrace); over != nil {
-		n, err = 0, over
-	}
-	return n, err
-}
-
 // position is the tar stream. It knows whether the stream ends as it must.
 type position struct {
-	ahead *ahead
+	from  *expansion
 	n     int64
 	zeros int64 // at the end of what was read
 	err   error
 }
 
 func (s *position) Read(b []byte) (int, error) {
-	n, err := s.ahead.Read(b)
+	n, err := s.from.Read(b)
 	s.n += int64(n)
 	if tail := len(bytes.TrimRight(b[:n], "\x00")); tail > 0 {
 		s.zeros = int64(n - tail)

@@ -47,12 +47,14 @@ func (w *worker) do(ctx context.Context, j *job) error {
 		return err
 	}
 	w.zip.Reset(&j.packed)
+	mark(w.zip)
 	if err := w.fill(ctx, j); err != nil {
 		return err
 	}
 	if err := w.zip.Close(); err != nil {
 		return err
 	}
+	j.packed.setLength()
 	if w.opts.Index != nil {
 		j.packed.sum(w.hash, j.packs[:0])
 	}
