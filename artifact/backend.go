@@ -8,6 +8,10 @@ import (
 	"iter"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // Backend keeps files under keys: what a [Store] and a [Handler] need of a disk, a
@@ -62,6 +66,18 @@ func CheckKey(key string) error {
 		}
 	}
 	return nil
+}
+
+// Key names the archive of a digest in a [Backend]. Only SHA-256 names archives:
+// for another digest it returns a [*NotFoundError].
+func Key(d digest.Digest) (string, error) {
+	if err := d.Validate(); err != nil {
+		return "", fmt.Errorf("digest %q: %w", clip.Quote(d.String(), 200), err)
+	}
+	if d.Algorithm() != digest.SHA256 {
+		return "", &NotFoundError{d}
+	}
+	return archiveDir + "/" + d.Encoded() + archiveExt, nil
 }
 
 // copyRange copies a file of a backend.

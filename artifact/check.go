@@ -15,7 +15,7 @@ import (
 // [*DamagedError], and is removed, so that nobody is served with it. Either way,
 // pack it again.
 func (s *Store) Check(ctx context.Context, d digest.Digest) error {
-	name, err := key(d)
+	name, err := Key(d)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -56,7 +56,7 @@ func groupDir(name string) (string, error) {
 // same archive again costs one listing. An archive that is not there is a
 // [*NotFoundError].
 func (s *Store) Record(ctx context.Context, name string, d digest.Digest) error {
-	archive, err := key(d)
+	archive, err := Key(d)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -208,9 +208,23 @@ func (f *folder) makeDirs(dir string) error {
 	return f.disk.syncDir(filepath.Dir(dir))
 }
 
-// Open implements [Backend]. A file that is read whole is an [os.File], which
-// goes to a socket without a copy.
+// Open implements [Backend].
 func (f *folder) Open(_ context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	file, err := f.OpenFile(key)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if length < 0 {
+		return file, nil
+	}
+	return section{io.LimitReader(file, length), file}, nil
+}
+
+// OpenFile opens a file for reading. Package transfer looks for this method.
+func (f *folder) OpenFile(key string) (*os.File, error) {
 	name, err := f.path(key)
 	if err != nil {
 		return nil, err
@@ -222,13 +236,7 @@ func (f *folder) Open(_ context.Context, key string, offset, length int64) (io.R
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(notExist("open", key), err, file.Close())
 	}
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	if length < 0 {
-		return file, nil
-	}
-	return section{io.LimitReader(file, length), file}, nil
+	return file, nil
 }
 
 // section reads a part of something.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -70,50 +68,6 @@ type DigestError struct {
 func (e *DigestError) Error() string {
 	return fmt.Sprintf("the archive has digest %s, not %s: it was damaged or replaced; fetch or pack it again", e.Got, e.Want)
 }
-
-// StatusError says that a server does not send an archive. It matches
-// [fs.ErrNotExist] if the server says that there is none: whoever publishes
-// artifacts may have replaced it, so look for a newer one.
-type StatusError struct {
-	URL        string        // without query and user
-	Status     int           // of HTTP
-	RetryAfter time.Duration // what the server asks for, if it does
-}
-
-func (e *StatusError) Error() string {
-	return fmt.Sprintf("the server of %s answers %d %s", e.URL, e.Status, http.StatusText(e.Status))
-}
-
-// Is reports whether target is [fs.ErrNotExist] and the archive is not there.
-func (e *StatusError) Is(target error) bool {
-	return target == fs.ErrNotExist && (e.Status == http.StatusNotFound || e.Status == http.StatusGone)
-}
-
-// ChangedError says that what a server has is not what the artifact describes, or
-// not what it was when the download began. The artifact may have a newer state.
-type ChangedError struct {
-	URL    string // without query and user
-	Reason string
-}
-
-func (e *ChangedError) Error() string {
-	return fmt.Sprintf("%s was replaced: %s: read the artifact's state again", e.URL, e.Reason)
-}
-
-// RefusedError says that a request was not made, or a redirect not followed,
-// because it is not safe.
-type RefusedError struct {
-	URL    string // without query and user
-	Reason string
-	Err    error // of the policy that refused, if one did
-}
-
-func (e *RefusedError) Error() string { return fmt.Sprintf("%s is refused: %s", e.URL, e.Reason) }
-
-func (e *RefusedError) Unwrap() error { return e.Err }
-
-// Terminal reports that trying again cannot help.
-func (e *RefusedError) Terminal() bool { return true }
 
 // NotFoundError says that a [Store] has no archive of this digest.
 // It matches [fs.ErrNotExist].

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path"
 	"testing/fstest"
@@ -58,41 +56,6 @@ func ExampleOpen() {
 	fmt.Printf("%s", data)
 	// Output:
 	// kind: Deployment
-}
-
-// What is published in a status is all that it takes to fetch a tree.
-func ExampleFetcher() {
-	var archive bytes.Buffer
-	sum, err := artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(archive.Bytes())
-	}))
-	defer server.Close()
-	published := artifact.Artifact{URL: server.URL + "/app.tar.gz", Digest: sum.Digest, Size: &sum.Size}
-
-	fetcher, err := artifact.NewFetcher(artifact.FetcherOptions{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer fetcher.Close()
-	fetched, err := fetcher.Open(context.Background(), published, artifact.OpenOptions{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	data, err := fs.ReadFile(fetched, "deploy/app.yaml")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("%s", data)
-
-	_, err = fetcher.Get(context.Background(), published, artifact.FetchOptions{Have: sum.Digest})
-	fmt.Println(errors.Is(err, artifact.ErrUnchanged))
-	// Output:
-	// kind: Deployment
-	// true
 }
 
 func ExampleStore() {
@@ -171,7 +134,7 @@ func ExampleStore_Pack_since() {
 	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
 }
 
-// A producer keeps what its sources have, and serves it.
+// A producer keeps what its sources have.
 func ExampleStore_Collect() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "store")
@@ -198,23 +161,7 @@ func ExampleStore_Collect() {
 		log.Fatal(err)
 	}
 	fmt.Println("removed:", len(done.Archives))
-
-	server := httptest.NewServer(artifact.NewHandler(store.Backend(), artifact.HandlerOptions{
-		Allow: artifact.BearerToken("a secret that both sides know"),
-	}))
-	defer server.Close()
-	name, err := artifact.Path("gitrepository/default/app", sum.Digest)
-	if err != nil {
-		log.Fatal(err)
-	}
-	resp, err := http.Get(server.URL + "/" + name)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer resp.Body.Close()
-	fmt.Println("a stranger gets:", resp.StatusCode)
 	// Output:
 	// damage: <nil>
 	// removed: 0
-	// a stranger gets: 401
 }

@@ -93,7 +93,7 @@ func (f watchedFile) Close() error {
 
 // Expand returns what comes out of gzip members.
 func Expand(r io.Reader, lim Limits) ([]byte, error) {
-	src := &source{r: r, digester: digest.SHA256.Digester(), lim: lim.withDefaults()}
+	src := &source{r: r, digester: digest.SHA256.Digester(), lim: lim.WithDefaults()}
 	in := &input{ahead: readAhead(src), lim: src.lim}
 	x := expand(in)
 	raw, err := io.ReadAll(x)

@@ -37,7 +37,8 @@ const (
 	packGrace = readGrace - 2*maxMember
 )
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns the limits with their defaults filled in.
+func (l Limits) WithDefaults() Limits {
 	return Limits{
 		ArchiveBytes: or(l.ArchiveBytes, 256<<20),
 		Bytes:        or(l.Bytes, 512<<20),

@@ -46,7 +46,7 @@ func Open(ctx context.Context, r io.Reader, opts OpenOptions) (fs.FS, error) {
 	if opts.SpillDir != "" {
 		tree.spill = &spill{dir: opts.SpillDir, left: or(opts.Memory, 16<<20)}
 	}
-	_, err := scan(ctx, r, opts.Digest, opts.Limits.withDefaults(), tree)
+	_, err := scan(ctx, r, opts.Digest, opts.Limits.WithDefaults(), tree)
 	if err == nil {
 		err = tree.finish()
 	}

@@ -72,7 +72,7 @@ type known struct {
 }
 
 func newPacking(w io.Writer, fsys fs.FS, opts PackOptions) *packing {
-	lim := opts.Limits.withDefaults()
+	lim := opts.Limits.WithDefaults()
 	workers := min(or(opts.Workers, runtime.GOMAXPROCS(0)), mostWorkers)
 	p := &packing{
 		fsys: fsys, opts: opts, lim: lim, before: opts.Previous.stretches(),

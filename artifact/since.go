@@ -55,7 +55,7 @@ func (s *Store) keepIndex(of digest.Digest, index *Index) (digest.Digest, error)
 // previous returns an archive and its index; nil if one of them is not there any
 // more, or is not what the caller had.
 func (s *Store) previous(of Summary) (*os.File, *Index) {
-	name, err := key(of.Digest)
+	name, err := Key(of.Digest)
 	if err != nil || of.IndexDigest.Validate() != nil || s.local == nil {
 		return nil, nil
 	}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-
-	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // StoreOptions configure a [Store]. The zero value is ready to use.
@@ -95,10 +93,10 @@ func (s *Store) Pack(ctx context.Context, fsys fs.FS, opts PackOptions) (Summary
 // kept if the bytes do not have the digest, which is a [*DigestError]. What is in
 // them is checked by [Store.Open] only.
 func (s *Store) Add(ctx context.Context, r io.Reader, d digest.Digest) (size int64, err error) {
-	if _, err := key(d); err != nil {
+	if _, err := Key(d); err != nil {
 		return 0, fmt.Errorf("store: %w", err)
 	}
-	lim := s.limits.withDefaults()
+	lim := s.limits.WithDefaults()
 	err = s.keep(ctx, func(w io.Writer) (digest.Digest, error) {
 		sum := digest.SHA256.Digester()
 		size, err = io.Copy(io.MultiWriter(w, sum.Hash()), io.LimitReader(withContext(ctx, r), lim.ArchiveBytes+1))
@@ -143,7 +141,7 @@ func (s *Store) keep(ctx context.Context, write func(io.Writer) (digest.Digest, 
 
 // commit gives a finished file to the backend.
 func (s *Store) commit(ctx context.Context, temp string, d digest.Digest) error {
-	name, err := key(d)
+	name, err := Key(d)
 	if err != nil {
 		return err
 	}
@@ -199,7 +197,7 @@ func (s *Store) locked(ctx context.Context, do func() error) error {
 // is not what it was a [*DamagedError]; it is removed, so that nobody is served
 // with it.
 func (s *Store) Open(ctx context.Context, d digest.Digest) (fs.FS, error) {
-	name, err := key(d)
+	name, err := Key(d)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -221,17 +219,6 @@ func (s *Store) Open(ctx context.Context, d digest.Digest) (fs.FS, error) {
 	}
 	s.verified.put(d, look{info, s.now()})
 	return tree, nil
-}
-
-// key names the archive of a digest. It has nothing but hexadecimal digits.
-func key(d digest.Digest) (string, error) {
-	if err := d.Validate(); err != nil {
-		return "", fmt.Errorf("digest %q: %w", clip.Quote(d.String(), 200), err)
-	}
-	if d.Algorithm() != digest.SHA256 {
-		return "", &NotFoundError{d}
-	}
-	return archiveDir + "/" + d.Encoded() + archiveExt, nil
 }
 
 // missing makes a NotFoundError of an error that says so.

@@ -75,7 +75,7 @@ func unpackTo(ctx context.Context, r io.Reader, root *os.Root, tree string, opts
 		return Summary{}, err
 	}
 	defer w.close()
-	src, err := scan(ctx, r, opts.Digest, opts.Limits.withDefaults(), w)
+	src, err := scan(ctx, r, opts.Digest, opts.Limits.WithDefaults(), w)
 	if late := w.wait(); err == nil {
 		err = late
 	}

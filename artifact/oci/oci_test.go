@@ -25,6 +25,7 @@ import (
 	"github.com/gitopskit/gitopskit/artifact"
 	"github.com/gitopskit/gitopskit/artifact/artifacttest"
 	"github.com/gitopskit/gitopskit/artifact/oci"
+	"github.com/gitopskit/gitopskit/artifact/transfer"
 )
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
@@ -129,7 +130,7 @@ func TestStoreInARegistry(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Record(t.Context(), "gitrepository/default/app", sum.Digest))
 	require.NoError(t, s.Check(t.Context(), sum.Digest))
-	server := httptest.NewServer(artifact.NewHandler(repo.Backend(), artifact.HandlerOptions{}))
+	server := httptest.NewServer(transfer.NewHandler(repo.Backend(), transfer.HandlerOptions{}))
 	defer server.Close()
 	p, err := artifact.Path("gitrepository/default/app", sum.Digest)
 	require.NoError(t, err)

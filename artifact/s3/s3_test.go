@@ -22,6 +22,7 @@ import (
 	"github.com/gitopskit/gitopskit/artifact"
 	"github.com/gitopskit/gitopskit/artifact/artifacttest"
 	"github.com/gitopskit/gitopskit/artifact/s3"
+	"github.com/gitopskit/gitopskit/artifact/transfer"
 	"github.com/gitopskit/gitopskit/internal/s3gateway"
 )
 
@@ -66,7 +67,7 @@ func s3Store(t *testing.T, g *s3gateway.Gateway) {
 	require.NoError(t, err)
 	require.NoError(t, leader.Record(t.Context(), "gitrepository/default/app", sum.Digest))
 
-	replica := httptest.NewServer(artifact.NewHandler(s3Bucket(t, s3Options(g)), artifact.HandlerOptions{}))
+	replica := httptest.NewServer(transfer.NewHandler(s3Bucket(t, s3Options(g)), transfer.HandlerOptions{}))
 	defer replica.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, replica.URL+"/x/"+sum.Digest.Encoded()+".tar.gz", nil)
 	require.NoError(t, err)

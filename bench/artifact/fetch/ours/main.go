@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/gitopskit/gitopskit/artifact"
+	"github.com/gitopskit/gitopskit/artifact/transfer"
 	"github.com/gitopskit/gitopskit/bench/internal/side"
 )
 
@@ -29,7 +30,7 @@ func fetch(ctx context.Context, env side.Env) (side.Work, error) {
 	if err != nil {
 		return side.Work{}, err
 	}
-	fetcher, err := artifact.NewFetcher(artifact.FetcherOptions{})
+	fetcher, err := transfer.NewFetcher(transfer.FetcherOptions{})
 	if err != nil {
 		return side.Work{}, err
 	}

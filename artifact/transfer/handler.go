@@ -1,4 +1,4 @@
-package artifact
+package transfer
 
 import (
 	"context"
@@ -10,12 +10,15 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/artifact"
 )
 
 // HandlerOptions configure [NewHandler]. The zero value serves everybody.
@@ -29,23 +32,9 @@ type HandlerOptions struct {
 	OnError func(*http.Request, error)
 }
 
-// Path returns where a [Handler] serves an archive, for Artifact.Path and, as the
-// Path of a [url.URL], for Artifact.URL: the name of the source, such as
-// gitrepository/default/app, and the digest. The name is for people and says
-// nothing about who may read the archive.
-func Path(name string, d digest.Digest) (string, error) {
-	if _, err := groupDir(name); err != nil {
-		return "", err
-	}
-	if _, err := key(d); err != nil {
-		return "", err
-	}
-	return name + "/" + d.Encoded() + archiveExt, nil
-}
-
 // Handler serves archives. Make it with [NewHandler].
 type Handler struct {
-	backend Backend
+	backend artifact.Backend
 	opts    HandlerOptions
 }
 
@@ -54,7 +43,7 @@ type Handler struct {
 // ranges and on conditions; the digest is the ETag. It lists nothing, and has the
 // same answer for all that it does not serve. Several replicas may serve from one
 // backend. [NewServer] has the timeouts that it needs.
-func NewHandler(b Backend, opts HandlerOptions) *Handler { return &Handler{b, opts} }
+func NewHandler(b artifact.Backend, opts HandlerOptions) *Handler { return &Handler{b, opts} }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +78,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return fs.ErrNotExist
 	}
-	name, err := key(d)
+	name, err := artifact.Key(d)
 	if err != nil {
 		return err
 	}
@@ -107,6 +96,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+const archiveExt = ".tar.gz"
+
 // requested returns the digest that a path ends with. What is before it is not
 // looked at, but it has to be a path.
 func requested(p string) (digest.Digest, bool) {
@@ -116,17 +107,13 @@ func requested(p string) (digest.Digest, bool) {
 	return d, rooted && isArchive && fs.ValidPath(p) && strings.Contains(p, "/") && d.Validate() == nil
 }
 
-// newContent opens a file of a backend for reading at any place.
-func newContent(ctx context.Context, b Backend, key string) (io.ReadSeekCloser, error) {
-	if f, ok := b.(*folder); ok {
-		r, err := f.Open(ctx, key, 0, -1)
-		if err != nil {
-			return nil, err
-		}
-		if file, ok := r.(io.ReadSeekCloser); ok {
-			return file, nil
-		}
-		return nil, fmt.Errorf("%s cannot be read in parts", key)
+// newContent opens a file of a backend for reading at any place. A file on a disk
+// goes to the socket without a copy.
+func newContent(ctx context.Context, b artifact.Backend, key string) (io.ReadSeekCloser, error) {
+	if disk, ok := b.(interface {
+		OpenFile(key string) (*os.File, error)
+	}); ok {
+		return disk.OpenFile(key)
 	}
 	info, err := b.Stat(ctx, key)
 	if err != nil {
@@ -139,7 +126,7 @@ func newContent(ctx context.Context, b Backend, key string) (io.ReadSeekCloser, 
 // when the first byte is wanted, so that a HEAD costs none.
 type ranged struct {
 	ctx     context.Context //nolint:containedctx // lives as long as one request
-	backend Backend
+	backend artifact.Backend
 	key     string
 	size    int64
 	pos     int64

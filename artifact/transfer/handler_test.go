@@ -1,4 +1,4 @@
-package artifact_test
+package transfer_test
 
 import (
 	"context"
@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gitopskit/gitopskit/artifact"
+	"github.com/gitopskit/gitopskit/artifact/transfer"
 )
 
 // storeServer serves a store that holds one archive.
@@ -36,7 +37,7 @@ type storeServer struct {
 	path    string
 }
 
-func newStoreServer(t testing.TB, own bool, opts artifact.HandlerOptions) *storeServer {
+func newStoreServer(t testing.TB, own bool, opts transfer.HandlerOptions) *storeServer {
 	t.Helper()
 	var storeOpts artifact.StoreOptions
 	if !own {
@@ -51,7 +52,7 @@ func newStoreServer(t testing.TB, own bool, opts artifact.HandlerOptions) *store
 	require.NoError(t, err)
 	p, err := artifact.Path(app, sum.Digest)
 	require.NoError(t, err)
-	server := httptest.NewServer(artifact.NewHandler(s.Backend(), opts))
+	server := httptest.NewServer(transfer.NewHandler(s.Backend(), opts))
 	t.Cleanup(server.Close)
 	return &storeServer{server, s, sum, archive, "/" + p}
 }
@@ -81,7 +82,7 @@ func (s *storeServer) ask(t testing.TB, method, path string, header ...string) (
 func TestHandler(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		t.Run(fmt.Sprintf("own=%t", own), func(t *testing.T) {
-			s := newStoreServer(t, own, artifact.HandlerOptions{})
+			s := newStoreServer(t, own, transfer.HandlerOptions{})
 			tag := `"` + s.sum.Digest.String() + `"`
 			n := len(s.archive)
 			for name, tt := range map[string]struct {
@@ -132,7 +133,7 @@ func TestHandler(t *testing.T) {
 
 // What is not an archive has one answer, which does not depend on what there is.
 func TestAttackHandlerPaths(t *testing.T) {
-	s := newStoreServer(t, true, artifact.HandlerOptions{})
+	s := newStoreServer(t, true, transfer.HandlerOptions{})
 	require.NoError(t, s.store.Record(t.Context(), app, s.sum.Digest))
 	hex := s.sum.Digest.Encoded()
 	for _, path := range []string{
@@ -156,7 +157,7 @@ func TestAttackHandlerPaths(t *testing.T) {
 
 // A stranger cannot tell what is there, whatever they ask for.
 func TestAttackStranger(t *testing.T) {
-	s := newStoreServer(t, true, artifact.HandlerOptions{Allow: artifact.BearerToken("secret", "", "next")})
+	s := newStoreServer(t, true, transfer.HandlerOptions{Allow: transfer.BearerToken("secret", "", "next")})
 	for _, token := range []string{"secret", "next"} {
 		resp, _ := s.ask(t, "GET", s.path, "Authorization", "Bearer "+token)
 		require.Equal(t, 200, resp.StatusCode)
@@ -178,7 +179,7 @@ func TestAttackStranger(t *testing.T) {
 			}
 		}
 	}
-	none := newStoreServer(t, true, artifact.HandlerOptions{Allow: artifact.BearerToken("")})
+	none := newStoreServer(t, true, transfer.HandlerOptions{Allow: transfer.BearerToken("")})
 	for _, auth := range []string{"", "Bearer", "Bearer "} {
 		resp, _ := none.ask(t, "GET", none.path, "Authorization", auth)
 		require.Equal(t, 401, resp.StatusCode, "no token allows nobody")
@@ -244,8 +245,8 @@ func TestHandlerClientCertificate(t *testing.T) {
 		"another CA, nobody noticed": {[]string{"kustomize-controller"}, foreign, tls.RequireAnyClientCert, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStoreServer(t, true, artifact.HandlerOptions{})
-			server := httptest.NewUnstartedServer(artifact.NewHandler(s.store.Backend(), artifact.HandlerOptions{Allow: artifact.ClientCertificate(tt.names...)}))
+			s := newStoreServer(t, true, transfer.HandlerOptions{})
+			server := httptest.NewUnstartedServer(transfer.NewHandler(s.store.Backend(), transfer.HandlerOptions{Allow: transfer.ClientCertificate(tt.names...)}))
 			server.TLS = &tls.Config{ClientCAs: ca.pool(), ClientAuth: tt.auth}
 			server.StartTLS()
 			defer server.Close()
@@ -257,7 +258,7 @@ func TestHandlerClientCertificate(t *testing.T) {
 			require.Equal(t, tt.status, resp.StatusCode)
 		})
 	}
-	s := newStoreServer(t, true, artifact.HandlerOptions{Allow: artifact.ClientCertificate()})
+	s := newStoreServer(t, true, transfer.HandlerOptions{Allow: transfer.ClientCertificate()})
 	resp, _ := s.ask(t, "GET", s.path)
 	require.Equal(t, 401, resp.StatusCode, "without TLS")
 }
@@ -283,8 +284,8 @@ func (b storeFails) Open(context.Context, string, int64, int64) (io.ReadCloser, 
 
 func TestHandlerTellsTheClientNothing(t *testing.T) {
 	var told []error
-	opts := artifact.HandlerOptions{OnError: func(r *http.Request, err error) { told = append(told, err) }}
-	s := &storeServer{Server: httptest.NewServer(artifact.NewHandler(storeFails{}, opts))}
+	opts := transfer.HandlerOptions{OnError: func(r *http.Request, err error) { told = append(told, err) }}
+	s := &storeServer{Server: httptest.NewServer(transfer.NewHandler(storeFails{}, opts))}
 	defer s.Close()
 	resp, body := s.ask(t, "GET", "/x/"+strings.Repeat("0", 64)+".tar.gz")
 	require.Equal(t, 500, resp.StatusCode)
@@ -296,7 +297,7 @@ func TestHandlerTellsTheClientNothing(t *testing.T) {
 
 // An archive that breaks off does not look whole.
 func TestHandlerBreaksOff(t *testing.T) {
-	server := httptest.NewServer(artifact.NewHandler(storeFails{open: errStoreBroken}, artifact.HandlerOptions{}))
+	server := httptest.NewServer(transfer.NewHandler(storeFails{open: errStoreBroken}, transfer.HandlerOptions{}))
 	defer server.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/x/"+strings.Repeat("0", 64)+".tar.gz", nil)
 	require.NoError(t, err)
@@ -309,8 +310,8 @@ func TestHandlerBreaksOff(t *testing.T) {
 }
 
 func TestNewServer(t *testing.T) {
-	s := newStoreServer(t, true, artifact.HandlerOptions{})
-	server := artifact.NewServer("", artifact.NewHandler(s.store.Backend(), artifact.HandlerOptions{}))
+	s := newStoreServer(t, true, transfer.HandlerOptions{})
+	server := transfer.NewServer("", transfer.NewHandler(s.store.Backend(), transfer.HandlerOptions{}))
 	require.NotZero(t, server.ReadHeaderTimeout)
 	require.NotZero(t, server.WriteTimeout)
 	require.NotZero(t, server.IdleTimeout)
@@ -327,15 +328,4 @@ func TestNewServer(t *testing.T) {
 	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, resp.StatusCode)
 	require.NoError(t, server.Shutdown(t.Context()))
 	require.ErrorIs(t, <-done, http.ErrServerClosed)
-}
-
-func TestPath(t *testing.T) {
-	d := digest.FromString("x")
-	p, err := artifact.Path(app, d)
-	require.NoError(t, err)
-	require.Equal(t, "gitrepository/default/app/"+d.Encoded()+".tar.gz", p)
-	_, err = artifact.Path("../x", d)
-	require.ErrorAs(t, err, new(*artifact.NameError))
-	_, err = artifact.Path(app, "sha256:x")
-	require.ErrorContains(t, err, "digest")
 }

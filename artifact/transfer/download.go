@@ -1,4 +1,4 @@
-package artifact
+package transfer
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/artifact"
 )
 
 const (
@@ -28,12 +30,12 @@ const (
 var errRestarts = errors.New("the server breaks off again and again, and cannot go on from there")
 
 // Download is an archive on its way. It is read once, to [io.EOF], before which
-// nothing of it can be trusted: the last read fails with a [*DigestError] if the
+// nothing of it can be trusted: the last read fails with a [*artifact.DigestError] if the
 // artifact's digest is another. It is not safe for concurrent use.
 type Download struct {
 	ctx      context.Context //nolint:containedctx // of the one call that downloads
 	f        *Fetcher
-	artifact Artifact
+	from     artifact.Artifact
 	digester digest.Digester // nil if somebody else checks
 	at       *url.URL
 	none     string // the If-None-Match of the first request
@@ -83,10 +85,10 @@ func (d *Download) Read(b []byte) (int, error) {
 // end judges all that was read.
 func (d *Download) end(err error) error {
 	if errors.Is(err, io.EOF) {
-		if d.digester == nil || d.digester.Digest() == d.artifact.Digest {
+		if d.digester == nil || d.digester.Digest() == d.from.Digest {
 			return io.EOF
 		}
-		err = &DigestError{Want: d.artifact.Digest, Got: d.digester.Digest()}
+		err = &artifact.DigestError{Want: d.from.Digest, Got: d.digester.Digest()}
 	}
 	if d.digester == nil {
 		return err // whoever checks also names
@@ -98,13 +100,13 @@ func (d *Download) named(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("fetch %s: %w", safeURL(d.artifact.URL), err)
+	return fmt.Errorf("fetch %s: %w", safeURL(d.from.URL), err)
 }
 
 func (d *Download) begin(opts FetchOptions) error {
-	want := d.artifact.Digest
+	want := d.from.Digest
 	if want == "" && !d.f.opts.NoDigest {
-		return &RefusedError{URL: safeURL(d.artifact.URL), Reason: "the artifact has no digest; set NoDigest to trust the server"}
+		return &RefusedError{URL: safeURL(d.from.URL), Reason: "the artifact has no digest; set NoDigest to trust the server"}
 	}
 	if want != "" {
 		if err := want.Validate(); err != nil {
@@ -116,14 +118,14 @@ func (d *Download) begin(opts FetchOptions) error {
 	} else {
 		d.none = opts.ETag
 	}
-	if d.artifact.Size != nil {
-		d.total = *d.artifact.Size
+	if d.from.Size != nil {
+		d.total = *d.from.Size
 		if err := d.checkSize(d.total); err != nil {
 			return err
 		}
 	}
 	var err error
-	if d.at, err = d.f.client.check(d.artifact.URL); err != nil {
+	if d.at, err = d.f.client.check(d.from.URL); err != nil {
 		return err
 	}
 	return d.connect()
@@ -166,8 +168,8 @@ func (d *Download) read(b []byte) (int, error) {
 
 // checkSize judges a number of bytes that came or are to come.
 func (d *Download) checkSize(n int64) error {
-	if err := (Limits{ArchiveBytes: d.max}).checkArchive(n); err != nil {
-		return err
+	if n > d.max {
+		return &artifact.LimitError{Limit: "ArchiveBytes", Max: d.max}
 	}
 	if d.total >= 0 && n > d.total {
 		return d.changed("it has more than %d bytes", d.total)
@@ -189,7 +191,7 @@ func (d *Download) drop() {
 // resumable reports whether the end of an archive can be told to belong to its
 // beginning.
 func (d *Download) resumable() bool {
-	return d.offset == 0 || d.artifact.Digest != "" || strong(d.etag)
+	return d.offset == 0 || d.from.Digest != "" || strong(d.etag)
 }
 
 func strong(etag string) bool { return strings.HasPrefix(etag, `"`) }
@@ -217,7 +219,7 @@ func lasting(err error) bool {
 		return true
 	}
 	for _, stays := range []any{
-		new(*RefusedError), new(*ChangedError), new(*LimitError), new(*tokenError), new(*tls.CertificateVerificationError),
+		new(*RefusedError), new(*ChangedError), new(*artifact.LimitError), new(*tokenError), new(*tls.CertificateVerificationError),
 	} {
 		if errors.As(err, stays) {
 			return true

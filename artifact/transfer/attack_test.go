@@ -1,4 +1,4 @@
-package artifact_test
+package transfer_test
 
 import (
 	"bytes"
@@ -23,12 +23,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gitopskit/gitopskit/artifact"
+	"github.com/gitopskit/gitopskit/artifact/transfer"
 )
 
 // fetchAll fetches in all ways and checks that nothing came of it.
-func fetchAll(t *testing.T, f *artifact.Fetcher, a artifact.Artifact, check func(err error)) {
+func fetchAll(t *testing.T, f *transfer.Fetcher, a artifact.Artifact, check func(err error)) {
 	t.Helper()
-	_, err := download(t, f, a, artifact.FetchOptions{})
+	_, err := download(t, f, a, transfer.FetchOptions{})
 	check(err)
 	tree, err := f.Open(t.Context(), a, artifact.OpenOptions{})
 	require.Nil(t, tree)
@@ -53,15 +54,15 @@ func TestAttackFetchEndlessBody(t *testing.T) {
 	})
 	a := artifact.Artifact{URL: server.URL, Digest: digest.FromString("x")}
 	heap(t, 64<<20, func() {
-		fetchAll(t, fetchWith(t, artifact.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: 8 << 20}}), a, func(err error) {
+		fetchAll(t, fetchWith(t, transfer.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: 8 << 20}}), a, func(err error) {
 			require.Error(t, err)
 		})
-		_, err := download(t, fetchWith(t, artifact.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: 8 << 20}}), a, artifact.FetchOptions{})
+		_, err := download(t, fetchWith(t, transfer.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: 8 << 20}}), a, transfer.FetchOptions{})
 		limit(t, err, "ArchiveBytes")
 	})
 	a.Size = new(int64(1 << 20))
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), a, artifact.FetchOptions{})
-	require.ErrorAs(t, err, new(*artifact.ChangedError), "the artifact says how long it is")
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), a, transfer.FetchOptions{})
+	require.ErrorAs(t, err, new(*transfer.ChangedError), "the artifact says how long it is")
 }
 
 func TestAttackFetchSizes(t *testing.T) {
@@ -73,10 +74,10 @@ func TestAttackFetchSizes(t *testing.T) {
 		check  func(err error) bool
 	}{
 		"a length over the limit":       {"99999999999", archive, false, isA[*artifact.LimitError]},
-		"a length that is another":      {"99999", archive, true, isA[*artifact.ChangedError]},
+		"a length that is another":      {"99999", archive, true, isA[*transfer.ChangedError]},
 		"longer than its length":        {"10", archive, false, isA[*artifact.DigestError]},
-		"shorter than its length":       {fmt.Sprint(len(archive) + 10), archive, false, isA[*artifact.ChangedError]},
-		"longer than the artifact says": {"", append(bytes.Clone(archive), 'x'), true, isA[*artifact.ChangedError]},
+		"shorter than its length":       {fmt.Sprint(len(archive) + 10), archive, false, isA[*transfer.ChangedError]},
+		"longer than the artifact says": {"", append(bytes.Clone(archive), 'x'), true, isA[*transfer.ChangedError]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := fetchFrom(t, archive, func(_ int, w http.ResponseWriter, r *http.Request) bool {
@@ -103,7 +104,7 @@ func TestAttackFetchSizes(t *testing.T) {
 			if !tt.sized {
 				a.Size = nil
 			}
-			fetchAll(t, fetchWith(t, artifact.FetcherOptions{}), a, func(err error) { require.True(t, tt.check(err), "%v", err) })
+			fetchAll(t, fetchWith(t, transfer.FetcherOptions{}), a, func(err error) { require.True(t, tt.check(err), "%v", err) })
 		})
 	}
 }
@@ -116,7 +117,7 @@ func isA[E error](err error) bool {
 // A server that sends a byte now and then, or nothing at all.
 func TestAttackFetchSlowServer(t *testing.T) {
 	archive, _ := pack(t, small(), artifact.PackOptions{})
-	opts := artifact.FetcherOptions{StallTime: 50 * time.Millisecond, Retries: 2}
+	opts := transfer.FetcherOptions{StallTime: 50 * time.Millisecond, Retries: 2}
 	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
 		"no head": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"no body": func(w http.ResponseWriter, r *http.Request) {
@@ -150,7 +151,7 @@ func TestAttackFetchSlowServer(t *testing.T) {
 func TestFetchWaitsForASlowReader(t *testing.T) {
 	archive, _ := pack(t, large(), artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
-	d, err := fetchWith(t, artifact.FetcherOptions{StallTime: 100 * time.Millisecond}).Get(t.Context(), server.artifact(), artifact.FetchOptions{})
+	d, err := fetchWith(t, transfer.FetcherOptions{StallTime: 100 * time.Millisecond}).Get(t.Context(), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	defer d.Close()
 	_, err = io.ReadFull(d, make([]byte, 10))
@@ -204,7 +205,7 @@ func TestAttackFetchBreakingOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := fetchFrom(t, archive, tt.answer)
-			_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), server.artifact(), artifact.FetchOptions{})
+			_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), server.artifact(), transfer.FetchOptions{})
 			if name != "parts that make no sense" {
 				require.Error(t, err)
 			}
@@ -224,7 +225,7 @@ func TestAttackFetchBombs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := fetchFrom(t, tt.archive, nil)
-			f := fetchWith(t, artifact.FetcherOptions{Limits: tt.limits})
+			f := fetchWith(t, transfer.FetcherOptions{Limits: tt.limits})
 			root, err := os.OpenRoot(t.TempDir())
 			require.NoError(t, err)
 			defer root.Close()
@@ -247,13 +248,13 @@ func TestAttackFetchHeaders(t *testing.T) {
 		w.Header().Set("X-Large", strings.Repeat("x", 1<<20))
 		return false
 	})
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{Retries: -1}), server.artifact(), artifact.FetchOptions{})
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{Retries: -1}), server.artifact(), transfer.FetchOptions{})
 	require.ErrorContains(t, err, "header")
 	server = fetchFrom(t, archive, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("ETag", `"`+strings.Repeat("x", 10_000)+`"`)
 		return false
 	})
-	d, err := fetchWith(t, artifact.FetcherOptions{}).Get(t.Context(), server.artifact(), artifact.FetchOptions{})
+	d, err := fetchWith(t, transfer.FetcherOptions{}).Get(t.Context(), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.Empty(t, d.ETag(), "nobody keeps that in a status")
 	require.NoError(t, d.Close())
@@ -279,8 +280,8 @@ func TestAttackFetchRedirects(t *testing.T) {
 			}}
 			server.Server = httptest.NewTLSServer(server)
 			defer server.Close()
-			_, err := download(t, fetchWith(t, artifact.FetcherOptions{TLS: trusting(server.Server)}), server.artifact(), artifact.FetchOptions{})
-			refused, ok := errors.AsType[*artifact.RefusedError](err)
+			_, err := download(t, fetchWith(t, transfer.FetcherOptions{TLS: trusting(server.Server)}), server.artifact(), transfer.FetchOptions{})
+			refused, ok := errors.AsType[*transfer.RefusedError](err)
 			require.True(t, ok, "%v", err)
 			require.True(t, refused.Terminal())
 			require.NotContains(t, err.Error(), "s3cret")
@@ -326,11 +327,11 @@ func TestAttackFetchCredentialsElsewhere(t *testing.T) {
 	config := trusting(own.Server, other.Server)
 	config.Certificates = own.TLS.Certificates
 	var asked []string
-	f := fetchWith(t, artifact.FetcherOptions{TLS: config, Token: func(_ context.Context, origin string) (string, error) {
+	f := fetchWith(t, transfer.FetcherOptions{TLS: config, Token: func(_ context.Context, origin string) (string, error) {
 		asked = append(asked, origin)
 		return "s3cret", nil
 	}})
-	_, err := download(t, f, own.artifact(), artifact.FetchOptions{})
+	_, err := download(t, f, own.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []string{own.URL, own.URL}, asked)
 	require.Equal(t, "Bearer s3cret", own.header(1, "Authorization"))
@@ -345,10 +346,10 @@ func TestAttackFetchTokenOverHTTP(t *testing.T) {
 	archive, _ := pack(t, small(), artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
 	token := func(context.Context, string) (string, error) { return "s3cret", nil }
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{Token: token}), server.artifact(), artifact.FetchOptions{})
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{Token: token}), server.artifact(), transfer.FetchOptions{})
 	require.ErrorContains(t, err, "InsecureCredentials")
 	require.Zero(t, server.requests.Load())
-	_, err = download(t, fetchWith(t, artifact.FetcherOptions{Token: token, InsecureCredentials: true}), server.artifact(), artifact.FetchOptions{})
+	_, err = download(t, fetchWith(t, transfer.FetcherOptions{Token: token, InsecureCredentials: true}), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "Bearer s3cret", server.header(1, "Authorization"))
 
@@ -357,7 +358,7 @@ func TestAttackFetchTokenOverHTTP(t *testing.T) {
 		"two lines": func(context.Context, string) (string, error) { return "s3cret\r\nX-Evil: 1", nil },
 	} {
 		server.requests.Store(0)
-		_, err = download(t, fetchWith(t, artifact.FetcherOptions{Token: token, InsecureCredentials: true}), server.artifact(), artifact.FetchOptions{})
+		_, err = download(t, fetchWith(t, transfer.FetcherOptions{Token: token, InsecureCredentials: true}), server.artifact(), transfer.FetchOptions{})
 		require.ErrorContains(t, err, "get a token", name)
 		require.NotContains(t, err.Error(), "s3cret")
 		require.Zero(t, server.requests.Load())
@@ -370,8 +371,8 @@ func TestAttackFetchURLs(t *testing.T) {
 		"https://user:s3cret@host/x", "https://host/\x00s3cret", "s3cret:x", "https:s3cret", "http://host:s3cret/",
 	} {
 		a := artifact.Artifact{URL: raw, Digest: digest.FromString("x")}
-		_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), a, artifact.FetchOptions{})
-		require.ErrorAs(t, err, new(*artifact.RefusedError), raw)
+		_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), a, transfer.FetchOptions{})
+		require.ErrorAs(t, err, new(*transfer.RefusedError), raw)
 		if raw != "s3cret:x" {
 			require.NotContains(t, err.Error(), "s3cret")
 		}
@@ -384,8 +385,8 @@ func TestAttackFetchMetadataService(t *testing.T) {
 		"169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1%25lo]", "[fd00:ec2::254]", "[64:ff9b::a9fe:a9fe]", "100.100.100.200", "168.63.129.16", "224.0.0.1",
 	} {
 		a := artifact.Artifact{URL: "http://" + host + "/latest/meta-data/", Digest: digest.FromString("x")}
-		_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), a, artifact.FetchOptions{})
-		require.ErrorAs(t, err, new(*artifact.RefusedError), "%s: %v", host, err)
+		_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), a, transfer.FetchOptions{})
+		require.ErrorAs(t, err, new(*transfer.RefusedError), "%s: %v", host, err)
 	}
 	// A redirect leads there as well, and a policy of the caller's own decides too.
 	archive, _ := pack(t, small(), artifact.PackOptions{})
@@ -393,8 +394,8 @@ func TestAttackFetchMetadataService(t *testing.T) {
 		http.Redirect(w, r, "http://169.254.169.254/latest/", http.StatusFound)
 		return true
 	})
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), server.artifact(), artifact.FetchOptions{})
-	require.ErrorAs(t, err, new(*artifact.RefusedError))
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), server.artifact(), transfer.FetchOptions{})
+	require.ErrorAs(t, err, new(*transfer.RefusedError))
 	require.ErrorContains(t, err, "link-local")
 	require.EqualValues(t, 1, server.requests.Load())
 
@@ -402,8 +403,8 @@ func TestAttackFetchMetadataService(t *testing.T) {
 	u, err := url.Parse(server.URL)
 	require.NoError(t, err)
 	var dialed netip.AddrPort
-	f := fetchWith(t, artifact.FetcherOptions{Dial: func(addr netip.AddrPort) error { dialed = addr; return mine }})
-	_, err = download(t, f, server.artifact(), artifact.FetchOptions{})
+	f := fetchWith(t, transfer.FetcherOptions{Dial: func(addr netip.AddrPort) error { dialed = addr; return mine }})
+	_, err = download(t, f, server.artifact(), transfer.FetchOptions{})
 	require.ErrorIs(t, err, mine)
 	require.Equal(t, u.Host, dialed.String())
 	require.EqualValues(t, 1, server.requests.Load())
@@ -427,10 +428,10 @@ func TestAttackFetchEchoes(t *testing.T) {
 		}
 	}()
 	a := artifact.Artifact{URL: "http://" + listener.Addr().String() + "/x?sig=s3cret", Digest: digest.FromString("x")}
-	f := fetchWith(t, artifact.FetcherOptions{
+	f := fetchWith(t, transfer.FetcherOptions{
 		InsecureCredentials: true, Token: func(context.Context, string) (string, error) { return "s3cret", nil },
 	})
-	_, err = download(t, f, a, artifact.FetchOptions{})
+	_, err = download(t, f, a, transfer.FetchOptions{})
 	require.ErrorContains(t, err, "you-said-[token]")
 	require.NotContains(t, err.Error(), "s3cret")
 	require.Less(t, len(err.Error()), 600)
@@ -461,9 +462,9 @@ func FuzzFetch(f *testing.F) {
 				Body:   io.NopCloser(io.MultiReader(bytes.NewReader(archive[from:to]), failing{io.ErrUnexpectedEOF})),
 			}, nil
 		}
-		fetcher := fetchWith(t, artifact.FetcherOptions{Transport: roundTrip(answer), Retries: 2, RetryWait: time.Nanosecond})
+		fetcher := fetchWith(t, transfer.FetcherOptions{Transport: roundTrip(answer), Retries: 2, RetryWait: time.Nanosecond})
 		a := artifact.Artifact{URL: "https://host.test/a", Digest: digest.FromBytes(archive)}
-		got, err := download(t, fetcher, a, artifact.FetchOptions{})
+		got, err := download(t, fetcher, a, transfer.FetchOptions{})
 		if err == nil {
 			require.True(t, bytes.Equal(archive, got))
 		}

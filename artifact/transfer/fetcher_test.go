@@ -1,4 +1,4 @@
-package artifact_test
+package transfer_test
 
 import (
 	"bytes"
@@ -26,6 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gitopskit/gitopskit/artifact"
+	"github.com/gitopskit/gitopskit/artifact/transfer"
 )
 
 // fetchServer serves one archive, and counts.
@@ -81,19 +82,19 @@ func breakOff(w http.ResponseWriter, body []byte, n int) {
 	panic(http.ErrAbortHandler)
 }
 
-func fetchWith(t testing.TB, opts artifact.FetcherOptions) *artifact.Fetcher {
+func fetchWith(t testing.TB, opts transfer.FetcherOptions) *transfer.Fetcher {
 	t.Helper()
 	if opts.RetryWait == 0 {
 		opts.RetryWait = time.Millisecond
 	}
-	f, err := artifact.NewFetcher(opts)
+	f, err := transfer.NewFetcher(opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	return f
 }
 
 // download reads all of an archive.
-func download(t testing.TB, f *artifact.Fetcher, a artifact.Artifact, opts artifact.FetchOptions) ([]byte, error) {
+func download(t testing.TB, f *transfer.Fetcher, a artifact.Artifact, opts transfer.FetchOptions) ([]byte, error) {
 	t.Helper()
 	d, err := f.Get(t.Context(), a, opts)
 	if err != nil {
@@ -107,9 +108,9 @@ func download(t testing.TB, f *artifact.Fetcher, a artifact.Artifact, opts artif
 func TestFetch(t *testing.T) {
 	archive, sum := pack(t, small(), artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
-	f := fetchWith(t, artifact.FetcherOptions{})
+	f := fetchWith(t, transfer.FetcherOptions{})
 
-	got, err := download(t, f, server.artifact(), artifact.FetchOptions{})
+	got, err := download(t, f, server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(archive, got))
 
@@ -135,7 +136,7 @@ func TestFetchWhatASourcePublishes(t *testing.T) {
 	require.NoError(t, json.Unmarshal(fmt.Appendf(nil, `{"digest":%q,"lastUpdateTime":"2026-05-01T10:00:00Z","path":"gitrepository/ns/app/1.tar.gz",
 		"revision":"main@sha1:0123456789012345678901234567890123456789","size":%d,"url":%q}`,
 		digest.FromBytes(archive), len(archive), server.URL+"/gitrepository/ns/app/1.tar.gz"), &a))
-	tree, err := fetchWith(t, artifact.FetcherOptions{}).Open(t.Context(), a, artifact.OpenOptions{})
+	tree, err := fetchWith(t, transfer.FetcherOptions{}).Open(t.Context(), a, artifact.OpenOptions{})
 	require.NoError(t, err)
 	data, err := fs.ReadFile(tree, "deploy/app.yaml")
 	require.NoError(t, err)
@@ -145,15 +146,15 @@ func TestFetchWhatASourcePublishes(t *testing.T) {
 func TestFetchChecksTheDigest(t *testing.T) {
 	archive, _ := pack(t, small(), artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
-	f := fetchWith(t, artifact.FetcherOptions{})
+	f := fetchWith(t, transfer.FetcherOptions{})
 	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA384, digest.SHA512} {
 		a := server.artifact()
 		a.Digest = algorithm.FromBytes(archive)
-		_, err := download(t, f, a, artifact.FetchOptions{})
+		_, err := download(t, f, a, transfer.FetchOptions{})
 		require.NoError(t, err)
 
 		a.Digest = algorithm.FromString("other")
-		_, err = download(t, f, a, artifact.FetchOptions{})
+		_, err = download(t, f, a, transfer.FetchOptions{})
 		wrong, ok := errors.AsType[*artifact.DigestError](err)
 		require.True(t, ok, "%v", err)
 		require.Equal(t, a.Digest, wrong.Want)
@@ -173,7 +174,7 @@ func TestFetchChecksTheDigest(t *testing.T) {
 	for _, bad := range []digest.Digest{"", "sha256", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:ABC"} {
 		a := server.artifact()
 		a.Digest = bad
-		_, err := download(t, f, a, artifact.FetchOptions{})
+		_, err := download(t, f, a, transfer.FetchOptions{})
 		require.ErrorContains(t, err, "digest")
 	}
 	_, err := f.Open(t.Context(), server.artifact(), artifact.OpenOptions{Digest: digest.FromString("x")})
@@ -184,26 +185,26 @@ func TestFetchChecksTheDigest(t *testing.T) {
 func TestFetchOfWhatTheCallerHas(t *testing.T) {
 	archive, _ := pack(t, small(), artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
-	f := fetchWith(t, artifact.FetcherOptions{NoDigest: true})
+	f := fetchWith(t, transfer.FetcherOptions{NoDigest: true})
 	a := server.artifact()
-	_, err := download(t, f, a, artifact.FetchOptions{Have: a.Digest})
-	require.ErrorIs(t, err, artifact.ErrUnchanged)
+	_, err := download(t, f, a, transfer.FetchOptions{Have: a.Digest})
+	require.ErrorIs(t, err, transfer.ErrUnchanged)
 	require.Zero(t, server.requests.Load())
-	_, err = download(t, f, a, artifact.FetchOptions{Have: digest.FromString("older"), ETag: `"older"`})
+	_, err = download(t, f, a, transfer.FetchOptions{Have: digest.FromString("older"), ETag: `"older"`})
 	require.NoError(t, err)
 	require.Empty(t, server.header(1, "If-None-Match"), "with a digest no tag is needed")
 
 	a.Digest = ""
-	d, err := f.Get(t.Context(), a, artifact.FetchOptions{})
+	d, err := f.Get(t.Context(), a, transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.NotEmpty(t, d.ETag())
 	require.EqualValues(t, len(archive), d.Size())
 	require.NoError(t, d.Close())
 	_, err = d.Read(make([]byte, 1))
 	require.ErrorContains(t, err, "closed")
-	_, err = download(t, f, a, artifact.FetchOptions{ETag: d.ETag()})
-	require.ErrorIs(t, err, artifact.ErrUnchanged)
-	got, err := download(t, f, a, artifact.FetchOptions{ETag: `"older"`})
+	_, err = download(t, f, a, transfer.FetchOptions{ETag: d.ETag()})
+	require.ErrorIs(t, err, transfer.ErrUnchanged)
+	got, err := download(t, f, a, transfer.FetchOptions{ETag: `"older"`})
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(archive, got))
 }
@@ -292,8 +293,8 @@ func TestFetchGoesOnWhereItBrokeOff(t *testing.T) {
 			if strings.Contains(name, "without a length") {
 				a.Size = nil
 			}
-			f := fetchWith(t, artifact.FetcherOptions{})
-			got, err := download(t, f, a, artifact.FetchOptions{})
+			f := fetchWith(t, transfer.FetcherOptions{})
+			got, err := download(t, f, a, transfer.FetchOptions{})
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(archive, got))
 			require.Equal(t, tt.requests, server.requests.Load())
@@ -311,7 +312,7 @@ func TestFetchGoesOnWhereItBrokeOff(t *testing.T) {
 		}
 		return false
 	})
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), server.artifact(), artifact.FetchOptions{})
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("bytes=%d-", half), server.header(2, "Range"))
 	require.Equal(t, `"`+sum.Digest.Encoded()+`"`, server.header(2, "If-Range"))
@@ -359,8 +360,8 @@ func TestFetchDoesNotMixArchives(t *testing.T) {
 				if !checked {
 					a.Digest = ""
 				}
-				_, err := download(t, fetchWith(t, artifact.FetcherOptions{NoDigest: true}), a, artifact.FetchOptions{})
-				require.ErrorAs(t, err, new(*artifact.ChangedError), "%v", err)
+				_, err := download(t, fetchWith(t, transfer.FetcherOptions{NoDigest: true}), a, transfer.FetchOptions{})
+				require.ErrorAs(t, err, new(*transfer.ChangedError), "%v", err)
 				require.EqualValues(t, 2, server.requests.Load())
 			})
 		}
@@ -373,7 +374,7 @@ func TestFetchDoesNotMixArchives(t *testing.T) {
 		})
 		a := server.artifact()
 		a.Digest = ""
-		_, err := download(t, fetchWith(t, artifact.FetcherOptions{NoDigest: true}), a, artifact.FetchOptions{})
+		_, err := download(t, fetchWith(t, transfer.FetcherOptions{NoDigest: true}), a, transfer.FetchOptions{})
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		require.EqualValues(t, 1, server.requests.Load())
 	})
@@ -392,8 +393,8 @@ func TestFetchStatus(t *testing.T) {
 			})
 			a := server.artifact()
 			a.URL = server.URL + "/dir/a.tar.gz?sig=secret"
-			_, err := download(t, fetchWith(t, artifact.FetcherOptions{Retries: 3}), a, artifact.FetchOptions{})
-			got, ok := errors.AsType[*artifact.StatusError](err)
+			_, err := download(t, fetchWith(t, transfer.FetcherOptions{Retries: 3}), a, transfer.FetchOptions{})
+			got, ok := errors.AsType[*transfer.StatusError](err)
 			require.True(t, ok, "%v", err)
 			require.Equal(t, status, got.Status)
 			require.Equal(t, status == 404 || status == 410, errors.Is(err, fs.ErrNotExist))
@@ -406,7 +407,7 @@ func TestFetchStatus(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
 	})
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{Retries: -1}), server.artifact(), artifact.FetchOptions{})
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{Retries: -1}), server.artifact(), transfer.FetchOptions{})
 	require.Error(t, err)
 	require.EqualValues(t, 1, server.requests.Load())
 }
@@ -424,14 +425,14 @@ func TestFetchWaitsAsTheServerAsks(t *testing.T) {
 	}
 	server := fetchFrom(t, archive, busy("1"))
 	start := time.Now()
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{}), server.artifact(), artifact.FetchOptions{})
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{}), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, time.Since(start), time.Second)
 
 	for _, after := range []string{"3600", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)} {
 		server = fetchFrom(t, archive, busy(after))
-		_, err = download(t, fetchWith(t, artifact.FetcherOptions{}), server.artifact(), artifact.FetchOptions{})
-		status, ok := errors.AsType[*artifact.StatusError](err)
+		_, err = download(t, fetchWith(t, transfer.FetcherOptions{}), server.artifact(), transfer.FetchOptions{})
+		status, ok := errors.AsType[*transfer.StatusError](err)
 		require.True(t, ok, "%v", err)
 		require.Greater(t, status.RetryAfter, 50*time.Minute, "the caller has better things to do meanwhile")
 		require.EqualValues(t, 1, server.requests.Load())
@@ -447,7 +448,7 @@ func TestFetchWaitsAsTheServerAsks(t *testing.T) {
 		}
 		cancel(why)
 	}()
-	_, err = fetchWith(t, artifact.FetcherOptions{}).Get(ctx, server.artifact(), artifact.FetchOptions{})
+	_, err = fetchWith(t, transfer.FetcherOptions{}).Get(ctx, server.artifact(), transfer.FetchOptions{})
 	require.ErrorIs(t, err, why)
 }
 
@@ -460,7 +461,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 		return true
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	d, err := fetchWith(t, artifact.FetcherOptions{}).Get(ctx, server.artifact(), artifact.FetchOptions{})
+	d, err := fetchWith(t, transfer.FetcherOptions{}).Get(ctx, server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	defer d.Close()
 	_, err = io.ReadFull(d, make([]byte, 1000))
@@ -482,22 +483,22 @@ func TestFetchWithTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 
-	got, err := download(t, fetchWith(t, artifact.FetcherOptions{
+	got, err := download(t, fetchWith(t, transfer.FetcherOptions{
 		TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		Token: func(_ context.Context, origin string) (string, error) {
 			require.Equal(t, server.URL, origin)
 			return "s3cret", nil
 		},
-	}), server.artifact(), artifact.FetchOptions{})
+	}), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(archive, got))
 	require.Equal(t, "Bearer s3cret", server.header(1, "Authorization"))
 
-	_, err = download(t, fetchWith(t, artifact.FetcherOptions{}), server.artifact(), artifact.FetchOptions{})
+	_, err = download(t, fetchWith(t, transfer.FetcherOptions{}), server.artifact(), transfer.FetchOptions{})
 	require.ErrorAs(t, err, new(*tls.CertificateVerificationError))
 	require.EqualValues(t, 1, server.requests.Load())
 
-	_, err = artifact.NewFetcher(artifact.FetcherOptions{Transport: http.NewFileTransport(http.Dir(".")), TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+	_, err = transfer.NewFetcher(transfer.FetcherOptions{Transport: http.NewFileTransport(http.Dir(".")), TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
 	require.ErrorContains(t, err, "Transport")
 }
 
@@ -509,7 +510,7 @@ func TestFetcherIsSafeForConcurrentUse(t *testing.T) {
 		}
 		return n%3 == 0
 	})
-	f := fetchWith(t, artifact.FetcherOptions{Retries: 30})
+	f := fetchWith(t, transfer.FetcherOptions{Retries: 30})
 	root, err := os.OpenRoot(t.TempDir())
 	require.NoError(t, err)
 	defer root.Close()
@@ -531,7 +532,7 @@ func TestFetchToDisk(t *testing.T) {
 	archive, _ := pack(t, large(), artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
 	dir := t.TempDir()
-	tree, err := fetchWith(t, artifact.FetcherOptions{}).Open(t.Context(), server.artifact(), artifact.OpenOptions{SpillDir: dir, Memory: 1})
+	tree, err := fetchWith(t, transfer.FetcherOptions{}).Open(t.Context(), server.artifact(), artifact.OpenOptions{SpillDir: dir, Memory: 1})
 	require.NoError(t, err)
 	again, _ := pack(t, tree, artifact.PackOptions{})
 	require.True(t, bytes.Equal(archive, again))
@@ -542,16 +543,16 @@ func TestFetchBounds(t *testing.T) {
 	archive, _ := pack(t, fstest.MapFS{"a": {Data: make([]byte, 100)}}, artifact.PackOptions{})
 	server := fetchFrom(t, archive, nil)
 	n := int64(len(archive))
-	_, err := download(t, fetchWith(t, artifact.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: n}}), server.artifact(), artifact.FetchOptions{})
+	_, err := download(t, fetchWith(t, transfer.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: n}}), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
-	f := fetchWith(t, artifact.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: n - 1}})
-	_, err = download(t, f, server.artifact(), artifact.FetchOptions{})
+	f := fetchWith(t, transfer.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: n - 1}})
+	_, err = download(t, f, server.artifact(), transfer.FetchOptions{})
 	limit(t, err, "ArchiveBytes")
 	require.EqualValues(t, 1, server.requests.Load(), "the artifact says its size")
 	_, err = f.Open(t.Context(), server.artifact(), artifact.OpenOptions{Limits: artifact.Limits{ArchiveBytes: n}})
 	require.NoError(t, err, "the call's limits are what counts")
 	a := server.artifact()
 	a.Size = nil
-	_, err = download(t, f, a, artifact.FetchOptions{})
+	_, err = download(t, f, a, transfer.FetchOptions{})
 	limit(t, err, "ArchiveBytes")
 }

@@ -1,4 +1,4 @@
-package artifact
+package transfer
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/artifact"
 )
 
 // FetcherOptions configure a [Fetcher]. The zero value fetches from any host but
@@ -52,7 +54,7 @@ type FetcherOptions struct {
 	// and those on the way to it send.
 	NoDigest bool
 	// Limits bound archives and what they expand to, where the call has none.
-	Limits Limits
+	Limits artifact.Limits
 }
 
 // FetchOptions say what the caller has already. The zero value fetches
@@ -65,10 +67,6 @@ type FetchOptions struct {
 	// that has no digest.
 	ETag string
 }
-
-// ErrUnchanged is the error of [Fetcher.Get] when the archive is the one that the
-// caller has.
-var ErrUnchanged = errors.New("the archive is unchanged")
 
 // Fetcher fetches artifacts over http and https. It is safe for concurrent use,
 // and made to be used for long: it keeps connections.
@@ -85,8 +83,12 @@ func NewFetcher(opts FetcherOptions) (*Fetcher, error) {
 	if opts.Retries == 0 {
 		opts.Retries = 5
 	}
-	opts.RetryWait = or(opts.RetryWait, 500*time.Millisecond)
-	opts.StallTime = or(opts.StallTime, 30*time.Second)
+	if opts.RetryWait <= 0 {
+		opts.RetryWait = 500 * time.Millisecond
+	}
+	if opts.StallTime <= 0 {
+		opts.StallTime = 30 * time.Second
+	}
 	return &Fetcher{client: newClient(opts), opts: opts}, nil
 }
 
@@ -101,8 +103,8 @@ func (f *Fetcher) Close() error {
 // The context holds for all of the download.
 //
 // Errors are a [*StatusError], which matches [fs.ErrNotExist] for an archive that is
-// no longer there; a [*RefusedError]; a [*LimitError]; or [ErrUnchanged].
-func (f *Fetcher) Get(ctx context.Context, a Artifact, opts FetchOptions) (*Download, error) {
+// no longer there; a [*RefusedError]; a [*artifact.LimitError]; or [ErrUnchanged].
+func (f *Fetcher) Get(ctx context.Context, a artifact.Artifact, opts FetchOptions) (*Download, error) {
 	d, err := f.get(ctx, a, opts, f.opts.Limits)
 	if err != nil {
 		return nil, err
@@ -113,35 +115,35 @@ func (f *Fetcher) Get(ctx context.Context, a Artifact, opts FetchOptions) (*Down
 	return d, nil
 }
 
-// Open fetches an archive and returns its tree, as the function [Open] does. The
+// Open fetches an archive and returns its tree, as [artifact.Open] does. The
 // artifact's digest is what is checked, and opts.Digest must be empty or the same.
-func (f *Fetcher) Open(ctx context.Context, a Artifact, opts OpenOptions) (fs.FS, error) {
+func (f *Fetcher) Open(ctx context.Context, a artifact.Artifact, opts artifact.OpenOptions) (fs.FS, error) {
 	opts.Limits = f.limits(opts.Limits)
 	d, err := f.start(ctx, a, &opts.Digest, opts.Limits)
 	if err != nil {
 		return nil, err
 	}
 	defer d.drop()
-	tree, err := Open(ctx, d, opts)
+	tree, err := artifact.Open(ctx, d, opts)
 	return tree, d.named(err)
 }
 
-// Unpack fetches an archive and writes its tree below root, as the function
-// [Unpack] does. The artifact's digest is what is checked, and opts.Digest must be
+// Unpack fetches an archive and writes its tree below root, as
+// [artifact.Unpack] does. The artifact's digest is what is checked, and opts.Digest must be
 // empty or the same.
-func (f *Fetcher) Unpack(ctx context.Context, a Artifact, root *os.Root, opts UnpackOptions) (Summary, error) {
+func (f *Fetcher) Unpack(ctx context.Context, a artifact.Artifact, root *os.Root, opts artifact.UnpackOptions) (artifact.Summary, error) {
 	opts.Limits = f.limits(opts.Limits)
 	d, err := f.start(ctx, a, &opts.Digest, opts.Limits)
 	if err != nil {
-		return Summary{}, err
+		return artifact.Summary{}, err
 	}
 	defer d.drop()
-	sum, err := Unpack(ctx, d, root, opts)
+	sum, err := artifact.Unpack(ctx, d, root, opts)
 	return sum, d.named(err)
 }
 
 // start gets an archive for a reader that checks the digest by itself.
-func (f *Fetcher) start(ctx context.Context, a Artifact, want *digest.Digest, lim Limits) (*Download, error) {
+func (f *Fetcher) start(ctx context.Context, a artifact.Artifact, want *digest.Digest, lim artifact.Limits) (*Download, error) {
 	if *want != "" && *want != a.Digest {
 		return nil, fmt.Errorf("fetch %s: digest %s is asked for, but the artifact's is %q: leave it to the artifact", safeURL(a.URL), *want, a.Digest)
 	}
@@ -149,16 +151,16 @@ func (f *Fetcher) start(ctx context.Context, a Artifact, want *digest.Digest, li
 	return f.get(ctx, a, FetchOptions{}, lim)
 }
 
-func (f *Fetcher) limits(lim Limits) Limits {
-	if lim == (Limits{}) {
+func (f *Fetcher) limits(lim artifact.Limits) artifact.Limits {
+	if lim == (artifact.Limits{}) {
 		return f.opts.Limits
 	}
 	return lim
 }
 
 // get begins a download that does not check the digest.
-func (f *Fetcher) get(ctx context.Context, a Artifact, opts FetchOptions, lim Limits) (*Download, error) {
-	d := &Download{ctx: ctx, f: f, artifact: a, total: -1, max: lim.withDefaults().ArchiveBytes}
+func (f *Fetcher) get(ctx context.Context, a artifact.Artifact, opts FetchOptions, lim artifact.Limits) (*Download, error) {
+	d := &Download{ctx: ctx, f: f, from: a, total: -1, max: lim.WithDefaults().ArchiveBytes}
 	if err := d.begin(opts); err != nil { //nolint:contextcheck // d holds it
 		return nil, d.named(err)
 	}
