@@ -23,15 +23,27 @@ func (s *Store) Check(ctx context.Context, d digest.Digest) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	err = s.verify(ctx, name, d, info)
+	if damage, ok := errors.AsType[*DamagedError](err); ok {
+		return s.discard(ctx, name, info, damage)
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+// verify reads an archive, unless it looks as it did when that was last done.
+func (s *Store) verify(ctx context.Context, name string, d digest.Digest, info Info) error {
 	if s.unchanged(d, info) {
 		return nil
 	}
 	sum := digest.SHA256.Digester()
 	if _, err := copyRange(ctx, s.backend, name, sum.Hash()); err != nil {
-		return fmt.Errorf("store: %w", missing(err, d))
+		return missing(err, d)
 	}
 	if got := sum.Digest(); got != d {
-		return s.discard(ctx, name, info, &DamagedError{d, &DigestError{Want: d, Got: got}})
+		return &DamagedError{d, &DigestError{Want: d, Got: got}}
 	}
 	s.verified.put(d, look{info, s.now()})
 	return nil
@@ -60,7 +72,8 @@ func (s *Store) discard(ctx context.Context, name string, bad Info, damage *Dama
 		if err != nil || info != bad {
 			return missing(err, damage.Digest)
 		}
-		return s.backend.Delete(ctx, name)
+		_, err = s.remove(ctx, name)
+		return err
 	})
 	if errors.As(err, new(*NotFoundError)) {
 		err = nil

@@ -206,32 +206,42 @@ func (c *collector) expireGroup(ctx context.Context, list []record, keep int) er
 	return nil
 }
 
-// sweep removes the archives that nothing keeps, and what belongs to them.
+// sweep removes the archives that nothing keeps, and what belongs to them or to
+// none that is there.
 func (c *collector) sweep(ctx context.Context) error {
-	for key, err := range c.backend.List(ctx, archiveDir+"/") {
+	for name, err := range c.backend.List(ctx, archiveDir+"/") {
 		if err != nil {
 			return err
 		}
-		sum, ext, _ := strings.Cut(strings.TrimPrefix(key, archiveDir+"/"), ".")
-		if c.keep[sum] {
-			continue
-		}
-		info, err := c.backend.Stat(ctx, key)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Modified.After(c.before) {
-			continue
+		sum, ext, _ := strings.Cut(strings.TrimPrefix(name, archiveDir+"/"), ".")
+		if !c.keep[sum] {
+			err = c.sweepOne(ctx, name, digest.NewDigestFromEncoded(digest.SHA256, sum), "."+ext == archiveExt)
 		}
 		if err != nil {
 			return err
-		}
-		if err := c.backend.Delete(ctx, key); err != nil {
-			return err
-		}
-		c.done.Bytes += info.Size
-		if "."+ext == archiveExt {
-			d := digest.NewDigestFromEncoded(digest.SHA256, sum)
-			c.verified.drop(d)
-			c.done.Archives = append(c.done.Archives, d)
 		}
 	}
 	return nil
+}
+
+func (c *collector) sweepOne(ctx context.Context, name string, of digest.Digest, isArchive bool) error {
+	if archive, err := Key(of); err == nil && !isArchive {
+		if _, err := c.backend.Stat(ctx, archive); !errors.Is(err, fs.ErrNotExist) {
+			return err // it goes when the archive goes
+		}
+	}
+	info, err := c.backend.Stat(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Modified.After(c.before) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	size, err := c.remove(ctx, name)
+	c.done.Bytes += size
+	if err == nil && isArchive {
+		c.verified.drop(of)
+		c.done.Archives = append(c.done.Archives, of)
+	}
+	return err
 }

@@ -212,6 +212,47 @@ func TestCollectLeavesOtherFilesAlone(t *testing.T) {
 	storeHolds(t, s, []digest.Digest{d}, 0)
 }
 
+// The index of an archive goes with it, and stays as long as it does.
+func TestCollectIndexes(t *testing.T) {
+	dir := t.TempDir()
+	s := store(t, dir)
+	clock := newStoreClock()
+	s.SetClock(clock.now)
+	pack := func(v int) artifact.Summary {
+		sum, err := s.Pack(t.Context(), fstest.MapFS{"v": {Data: fmt.Append(nil, v)}}, artifact.PackOptions{Incremental: true})
+		require.NoError(t, err)
+		require.NoError(t, s.Record(t.Context(), app, sum.Digest))
+		return sum
+	}
+	index := func(sum artifact.Summary) string {
+		return filepath.Join(dir, "sha256", sum.Digest.Encoded()+".index")
+	}
+	var sums []artifact.Summary
+	for v := range 3 {
+		sums = append(sums, pack(v))
+		clock.pass(2 * time.Hour)
+	}
+	past := time.Now().Add(-time.Minute)
+	require.NoError(t, os.Chtimes(index(sums[2]), past, past))
+	orphan := filepath.Join(dir, "sha256", digest.FromString("gone").Encoded()+".index")
+	require.NoError(t, os.WriteFile(orphan, nil, 0o600))
+
+	done := collect(t, s, artifact.CollectOptions{Keep: 1})
+	require.ElementsMatch(t, []digest.Digest{sums[0].Digest, sums[1].Digest}, done.Archives)
+	require.NoFileExists(t, index(sums[0]))
+	require.NoFileExists(t, index(sums[1]))
+	require.NoFileExists(t, orphan)
+	require.FileExists(t, index(sums[2]))
+	require.Greater(t, done.Bytes, sums[0].Size+sums[1].Size)
+
+	// What is damaged is removed with its index too.
+	archive := filepath.Join(dir, "sha256", sums[2].Digest.Encoded()+".tar.gz")
+	require.NoError(t, os.WriteFile(archive, []byte("x"), 0o600))
+	require.ErrorAs(t, s.Check(t.Context(), sums[2].Digest), new(*artifact.DamagedError))
+	require.NoFileExists(t, archive)
+	require.NoFileExists(t, index(sums[2]))
+}
+
 // A reader that is at work reads on.
 func TestCollectWhileItIsRead(t *testing.T) {
 	onEveryBackend(t, func(t *testing.T, s *artifact.Store, clock *storeClock) {

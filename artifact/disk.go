@@ -19,6 +19,7 @@ type disk interface {
 	createTemp(dir string) (tempFile, error)
 	mkdir(dir string) error
 	rename(from, to string) error
+	touch(name string) error
 	syncDir(dir string) error
 	remove(name string) error
 }
@@ -44,6 +45,12 @@ func (osDisk) mkdir(dir string) error {
 }
 
 func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
+
+// touch makes a file as young as if it were written now.
+func (osDisk) touch(name string) error {
+	now := time.Now()
+	return os.Chtimes(name, now, now)
+}
 
 // remove does not mind if there is nothing to remove.
 func (osDisk) remove(name string) error {
@@ -183,6 +190,15 @@ func (f *folder) adopt(temp, key string) error {
 		}
 	}
 	return err
+}
+
+// touch makes a file as young as a new one.
+func (f *folder) touch(key string) error {
+	name, err := f.path(key)
+	if err != nil {
+		return err
+	}
+	return f.disk.touch(name)
 }
 
 // settle makes the name of a file survive a crash.

@@ -45,6 +45,13 @@ func (d watchedDisk) rename(from, to string) error {
 	return d.disk.rename(from, to)
 }
 
+func (d watchedDisk) touch(name string) error {
+	if err := d.step("touch"); err != nil {
+		return err
+	}
+	return d.disk.touch(name)
+}
+
 func (d watchedDisk) syncDir(dir string) error {
 	if err := d.step("syncdir"); err != nil {
 		return err

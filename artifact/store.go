@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,10 +134,65 @@ func (s *Store) keep(ctx context.Context, write func(io.Writer) (digest.Digest, 
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
+	if s.holds(ctx, d) {
+		return errors.Join(f.Close(), s.disk.remove(f.Name()))
+	}
 	if err = errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return s.commit(ctx, f.Name(), d)
+}
+
+// holds reports whether the disk has an archive already, undamaged and durable. It
+// is as young as a new one then, and not collected before that.
+func (s *Store) holds(ctx context.Context, d digest.Digest) bool {
+	name, err := Key(d)
+	if err != nil || s.local == nil {
+		return false
+	}
+	info, err := s.local.Stat(ctx, name)
+	if err != nil || s.verify(ctx, name, d, info) != nil {
+		return false
+	}
+	held := false
+	err = s.locked(ctx, func() error {
+		if now, err := s.local.Stat(ctx, name); err != nil || now != info {
+			return err
+		}
+		if err := s.local.touch(name); err != nil {
+			return err
+		}
+		info, err = s.local.Stat(ctx, name)
+		held = err == nil
+		return err
+	})
+	if err != nil || !held || s.local.settle(name) != nil {
+		return false
+	}
+	s.verified.put(d, look{info, s.now()})
+	return true
+}
+
+// remove removes an archive and what belongs to it, and returns the size of all.
+func (s *Store) remove(ctx context.Context, name string) (size int64, err error) {
+	names := []string{name}
+	if s.local != nil && strings.HasSuffix(name, archiveExt) {
+		names = append(names, indexKey(name))
+	}
+	for _, name := range names {
+		info, err := s.backend.Stat(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = s.backend.Delete(ctx, name)
+		}
+		if err != nil {
+			return size, err
+		}
+		size += info.Size
+	}
+	return size, nil
 }
 
 // commit gives a finished file to the backend.
