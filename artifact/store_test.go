@@ -112,6 +112,60 @@ func TestAttackDigestAsPath(t *testing.T) {
 	}
 }
 
+// Whoever can write to a store swaps archives: both are whole, each under the
+// other's digest.
+func TestAttackPoisonedStore(t *testing.T) {
+	dir := t.TempDir()
+	s := store(t, dir)
+	mine, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	evil, _ := pack(t, fstest.MapFS{"deploy/app.yaml": {Data: []byte("evil")}}, artifact.PackOptions{})
+	file := filepath.Join(dir, "sha256", mine.Digest.Encoded()+".tar.gz")
+	for name, use := range map[string]func(*artifact.Store) error{
+		"open":                     func(s *artifact.Store) error { _, err := s.Open(t.Context(), mine.Digest); return err },
+		"check":                    func(s *artifact.Store) error { return s.Check(t.Context(), mine.Digest) },
+		"open in another process":  func(*artifact.Store) error { _, err := store(t, dir).Open(t.Context(), mine.Digest); return err },
+		"check in another process": func(*artifact.Store) error { return store(t, dir).Check(t.Context(), mine.Digest) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+			require.NoError(t, err)
+			require.NoError(t, s.Check(t.Context(), mine.Digest))
+			require.NoError(t, os.WriteFile(file, evil, 0o600))
+			require.ErrorAs(t, use(s), new(*artifact.DamagedError))
+			require.NoFileExists(t, file, "nobody is served with it")
+		})
+	}
+}
+
+// Other users of the machine can neither read what is stored, nor foresee the name
+// of a file that is being written.
+func TestAttackTemporaryFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s := store(t, dir)
+	names := map[string]bool{}
+	s.OnDisk(func(op string) error {
+		if op == "write" {
+			for _, name := range filesIn(t, filepath.Join(dir, "tmp")) {
+				names[name] = true
+			}
+		}
+		return nil
+	})
+	for i := range 3 {
+		_, err := s.Pack(t.Context(), fstest.MapFS{"v": {Data: fmt.Append(nil, i)}}, artifact.PackOptions{})
+		require.NoError(t, err)
+	}
+	require.Len(t, names, 3)
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		info, err := d.Info()
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, name)
+		return nil
+	}))
+}
+
 func TestStoreLeavesNothingAfterAnError(t *testing.T) {
 	dir := t.TempDir()
 	s := store(t, dir)

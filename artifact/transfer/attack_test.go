@@ -66,7 +66,7 @@ func TestAttackFetchEndlessBody(t *testing.T) {
 }
 
 func TestAttackFetchSizes(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	for name, tt := range map[string]struct {
 		length string
 		body   []byte
@@ -116,7 +116,7 @@ func isA[E error](err error) bool {
 
 // A server that sends a byte now and then, or nothing at all.
 func TestAttackFetchSlowServer(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	opts := transfer.FetcherOptions{StallTime: 50 * time.Millisecond, Retries: 2}
 	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
 		"no head": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
@@ -149,7 +149,7 @@ func TestAttackFetchSlowServer(t *testing.T) {
 
 // A reader that takes its time is no slow server.
 func TestFetchWaitsForASlowReader(t *testing.T) {
-	archive, _ := pack(t, large(), artifact.PackOptions{})
+	archive, _ := pack(t, large())
 	server := fetchFrom(t, archive, nil)
 	d, err := fetchWith(t, transfer.FetcherOptions{StallTime: 100 * time.Millisecond}).Get(t.Context(), server.artifact(), transfer.FetchOptions{})
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestFetchWaitsForASlowReader(t *testing.T) {
 
 // A server that breaks off on purpose must not keep a client busy without end.
 func TestAttackFetchBreakingOff(t *testing.T) {
-	archive, _ := pack(t, large(), artifact.PackOptions{})
+	archive, _ := pack(t, large())
 	for name, tt := range map[string]struct {
 		answer func(n int, w http.ResponseWriter, r *http.Request) bool
 		most   int32
@@ -243,7 +243,7 @@ func TestAttackFetchBombs(t *testing.T) {
 }
 
 func TestAttackFetchHeaders(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := fetchFrom(t, archive, func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("X-Large", strings.Repeat("x", 1<<20))
 		return false
@@ -261,7 +261,7 @@ func TestAttackFetchHeaders(t *testing.T) {
 }
 
 func TestAttackFetchRedirects(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	plain := fetchFrom(t, archive, nil)
 	for name, to := range map[string]string{
 		"another scheme":   "file:///etc/passwd",
@@ -301,7 +301,7 @@ func trusting(servers ...*httptest.Server) *tls.Config {
 
 // Tokens and client certificates are for the origin of the artifact's URL.
 func TestAttackFetchCredentialsElsewhere(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	serve := func(answer func(n int, w http.ResponseWriter, r *http.Request) bool) *fetchServer {
 		s := &fetchServer{archive: archive, answer: answer}
 		s.Server = httptest.NewUnstartedServer(s)
@@ -343,7 +343,7 @@ func TestAttackFetchCredentialsElsewhere(t *testing.T) {
 }
 
 func TestAttackFetchTokenOverHTTP(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := fetchFrom(t, archive, nil)
 	token := func(context.Context, string) (string, error) { return "s3cret", nil }
 	_, err := download(t, fetchWith(t, transfer.FetcherOptions{Token: token}), server.artifact(), transfer.FetchOptions{})
@@ -389,7 +389,7 @@ func TestAttackFetchMetadataService(t *testing.T) {
 		require.ErrorAs(t, err, new(*transfer.RefusedError), "%s: %v", host, err)
 	}
 	// A redirect leads there as well, and a policy of the caller's own decides too.
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := fetchFrom(t, archive, func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, "http://169.254.169.254/latest/", http.StatusFound)
 		return true

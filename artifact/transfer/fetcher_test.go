@@ -106,7 +106,7 @@ func download(t testing.TB, f *transfer.Fetcher, a artifact.Artifact, opts trans
 }
 
 func TestFetch(t *testing.T) {
-	archive, sum := pack(t, small(), artifact.PackOptions{})
+	archive, sum := pack(t, small())
 	server := fetchFrom(t, archive, nil)
 	f := fetchWith(t, transfer.FetcherOptions{})
 
@@ -116,7 +116,7 @@ func TestFetch(t *testing.T) {
 
 	tree, err := f.Open(t.Context(), server.artifact(), artifact.OpenOptions{})
 	require.NoError(t, err)
-	again, _ := pack(t, tree, artifact.PackOptions{})
+	again, _ := pack(t, tree)
 	require.True(t, bytes.Equal(archive, again))
 
 	root, err := os.OpenRoot(t.TempDir())
@@ -130,7 +130,7 @@ func TestFetch(t *testing.T) {
 
 // The artifact as a source of the GitOps Toolkit publishes it.
 func TestFetchWhatASourcePublishes(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := fetchFrom(t, archive, nil)
 	var a artifact.Artifact
 	require.NoError(t, json.Unmarshal(fmt.Appendf(nil, `{"digest":%q,"lastUpdateTime":"2026-05-01T10:00:00Z","path":"gitrepository/ns/app/1.tar.gz",
@@ -144,7 +144,7 @@ func TestFetchWhatASourcePublishes(t *testing.T) {
 }
 
 func TestFetchChecksTheDigest(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := fetchFrom(t, archive, nil)
 	f := fetchWith(t, transfer.FetcherOptions{})
 	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA384, digest.SHA512} {
@@ -183,7 +183,7 @@ func TestFetchChecksTheDigest(t *testing.T) {
 }
 
 func TestFetchOfWhatTheCallerHas(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := fetchFrom(t, archive, nil)
 	f := fetchWith(t, transfer.FetcherOptions{NoDigest: true})
 	a := server.artifact()
@@ -211,7 +211,7 @@ func TestFetchOfWhatTheCallerHas(t *testing.T) {
 
 // Each way to break off, and what the next request then asks for.
 func TestFetchGoesOnWhereItBrokeOff(t *testing.T) {
-	archive, sum := pack(t, large(), artifact.PackOptions{})
+	archive, sum := pack(t, large())
 	half := len(archive) / 2
 	part := func(w http.ResponseWriter, from int, etag string) {
 		w.Header().Set("ETag", etag)
@@ -320,8 +320,8 @@ func TestFetchGoesOnWhereItBrokeOff(t *testing.T) {
 
 // What cannot be known to belong together is not put together.
 func TestFetchDoesNotMixArchives(t *testing.T) {
-	archive, _ := pack(t, large(), artifact.PackOptions{})
-	other, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, large())
+	other, _ := pack(t, small())
 	cut := func(then func(w http.ResponseWriter, r *http.Request)) func(n int, w http.ResponseWriter, r *http.Request) bool {
 		return func(n int, w http.ResponseWriter, r *http.Request) bool {
 			if n == 1 {
@@ -381,7 +381,7 @@ func TestFetchDoesNotMixArchives(t *testing.T) {
 }
 
 func TestFetchStatus(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	for status, requests := range map[int]int32{
 		404: 1, 410: 1, 401: 1, 403: 1, 400: 1, 206: 1, 304: 1, 204: 1, 300: 1, 416: 1, 501: 1,
 		500: 4, 502: 4, 503: 4, 504: 4, 429: 4, 408: 4, 425: 4,
@@ -413,7 +413,7 @@ func TestFetchStatus(t *testing.T) {
 }
 
 func TestFetchWaitsAsTheServerAsks(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	busy := func(after string) func(n int, w http.ResponseWriter, _ *http.Request) bool {
 		return func(n int, w http.ResponseWriter, _ *http.Request) bool {
 			if n == 1 {
@@ -453,7 +453,7 @@ func TestFetchWaitsAsTheServerAsks(t *testing.T) {
 }
 
 func TestFetchEndsWithItsContext(t *testing.T) {
-	archive, _ := pack(t, large(), artifact.PackOptions{})
+	archive, _ := pack(t, large())
 	server := fetchFrom(t, archive, func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		_, _ = w.Write(archive[:1000])
 		_ = http.NewResponseController(w).Flush()
@@ -473,7 +473,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 }
 
 func TestFetchWithTLS(t *testing.T) {
-	archive, _ := pack(t, small(), artifact.PackOptions{})
+	archive, _ := pack(t, small())
 	server := &fetchServer{archive: archive}
 	server.Server = httptest.NewUnstartedServer(server)
 	server.EnableHTTP2 = true
@@ -503,7 +503,7 @@ func TestFetchWithTLS(t *testing.T) {
 }
 
 func TestFetcherIsSafeForConcurrentUse(t *testing.T) {
-	archive, sum := pack(t, small(), artifact.PackOptions{})
+	archive, sum := pack(t, small())
 	server := fetchFrom(t, archive, func(n int, w http.ResponseWriter, _ *http.Request) bool {
 		if n%3 == 0 {
 			w.WriteHeader(http.StatusBadGateway)
@@ -529,18 +529,18 @@ func TestFetcherIsSafeForConcurrentUse(t *testing.T) {
 }
 
 func TestFetchToDisk(t *testing.T) {
-	archive, _ := pack(t, large(), artifact.PackOptions{})
+	archive, _ := pack(t, large())
 	server := fetchFrom(t, archive, nil)
 	dir := t.TempDir()
 	tree, err := fetchWith(t, transfer.FetcherOptions{}).Open(t.Context(), server.artifact(), artifact.OpenOptions{SpillDir: dir, Memory: 1})
 	require.NoError(t, err)
-	again, _ := pack(t, tree, artifact.PackOptions{})
+	again, _ := pack(t, tree)
 	require.True(t, bytes.Equal(archive, again))
 	require.NoError(t, tree.(io.Closer).Close())
 }
 
 func TestFetchBounds(t *testing.T) {
-	archive, _ := pack(t, fstest.MapFS{"a": {Data: make([]byte, 100)}}, artifact.PackOptions{})
+	archive, _ := pack(t, fstest.MapFS{"a": {Data: make([]byte, 100)}})
 	server := fetchFrom(t, archive, nil)
 	n := int64(len(archive))
 	_, err := download(t, fetchWith(t, transfer.FetcherOptions{Limits: artifact.Limits{ArchiveBytes: n}}), server.artifact(), transfer.FetchOptions{})

@@ -47,7 +47,7 @@ func newStoreServer(t testing.TB, own bool, opts transfer.HandlerOptions) *store
 	}
 	s, err := artifact.NewStore(t.TempDir(), storeOpts)
 	require.NoError(t, err)
-	archive, _ := pack(t, noise(), artifact.PackOptions{})
+	archive, _ := pack(t, noise())
 	sum, err := s.Pack(t.Context(), noise(), artifact.PackOptions{})
 	require.NoError(t, err)
 	p, err := artifact.Path(app, sum.Digest)

@@ -54,10 +54,10 @@ func random(n int) []byte {
 	return data
 }
 
-func pack(t testing.TB, fsys fs.FS, opts artifact.PackOptions) ([]byte, artifact.Summary) {
+func pack(t testing.TB, fsys fs.FS) ([]byte, artifact.Summary) {
 	t.Helper()
 	var buf bytes.Buffer
-	sum, err := artifact.Pack(t.Context(), &buf, fsys, opts)
+	sum, err := artifact.Pack(t.Context(), &buf, fsys, artifact.PackOptions{})
 	require.NoError(t, err)
 	return buf.Bytes(), sum
 }
