@@ -80,19 +80,6 @@ func Key(d digest.Digest) (string, error) {
 	return archiveDir + "/" + d.Encoded() + archiveExt, nil
 }
 
-// copyRange copies a file of a backend.
-func copyRange(ctx context.Context, b Backend, key string, w io.Writer) (int64, error) {
-	r, err := b.Open(ctx, key, 0, -1)
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(w, withContext(ctx, r))
-	if err != nil {
-		return n, fmt.Errorf("read %s: %w", key, err)
-	}
-	return n, r.Close()
-}
-
 // notExist makes an error for a key that is not there.
 func notExist(op, key string) error {
 	return &fs.PathError{Op: op, Path: key, Err: fs.ErrNotExist}

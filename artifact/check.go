@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -39,13 +40,26 @@ func (s *Store) verify(ctx context.Context, name string, d digest.Digest, info I
 		return nil
 	}
 	sum := digest.SHA256.Digester()
-	if _, err := copyRange(ctx, s.backend, name, sum.Hash()); err != nil {
+	if err := s.read(ctx, name, sum.Hash()); err != nil {
 		return missing(err, d)
 	}
 	if got := sum.Digest(); got != d {
 		return &DamagedError{d, &DigestError{Want: d, Got: got}}
 	}
 	s.verified.put(d, look{info, s.now()})
+	return nil
+}
+
+// read reads a whole archive.
+func (s *Store) read(ctx context.Context, name string, w io.Writer) error {
+	r, err := s.backend.Open(ctx, name, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // it was only read
+	if _, err := io.Copy(w, withContext(ctx, r)); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
 	return nil
 }
 

@@ -80,10 +80,3 @@ func (m *memberReader) reset(r io.Reader) error {
 	m.in.Reset(r)
 	return m.zip.Reset(m.in)
 }
-
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}

@@ -38,12 +38,9 @@ func (s *spill) add(r io.Reader, size int64) (io.ReaderAt, error) {
 		}
 	}
 	n, err := io.CopyN(s.w, r, size)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
 	at := io.NewSectionReader(s.file, s.end, n)
 	s.end += n
-	return at, err
+	return at, noEOF(err)
 }
 
 // create makes a file that nobody else can find.
