@@ -5,8 +5,6 @@ import (
 	"io"
 	"runtime"
 	"sync"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 const (
@@ -131,7 +129,8 @@ func (x *expansion) members() {
 
 // stream expands all that is left.
 func (x *expansion) stream(r io.Reader) {
-	zip, err := gzip.NewReader(r)
+	zip := &memberStream{in: bufio.NewReader(r)} // itself, if it is one
+	var err error
 	for err == nil {
 		if !x.reserve(partRoom) {
 			return

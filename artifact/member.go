@@ -80,3 +80,40 @@ func (m *memberReader) reset(r io.Reader) error {
 	m.in.Reset(r)
 	return m.zip.Reset(m.in)
 }
+
+// memberStream expands members one after the other. It judges by itself where they
+// end: the reader of gzip takes the beginning of a member for the end of all.
+type memberStream struct {
+	in   *bufio.Reader
+	zip  gzip.Reader
+	open bool
+}
+
+func (m *memberStream) Read(b []byte) (int, error) {
+	for {
+		if !m.open {
+			if err := m.next(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := m.zip.Read(b)
+		if errors.Is(err, io.EOF) {
+			m.open, err = false, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+func (m *memberStream) next() error {
+	if _, err := m.in.Peek(1); err != nil {
+		return err
+	}
+	if err := m.zip.Reset(m.in); err != nil {
+		return noEOF(err)
+	}
+	m.zip.Multistream(false)
+	m.open = true
+	return nil
+}
