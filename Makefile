@@ -27,8 +27,9 @@ test: binaries fmt ## every test, with the race detector, on a real control plan
 	go -C bench vet ./...
 	go -C bench test $(RACE) -timeout 15m $(TESTFLAGS) ./...
 
-binaries: ## build the control plane, once for this machine
+binaries: ## build the control plane and the S3 gateway, once for this machine
 	@go run ./internal/controlplane/ensure -workloads
+	@go run ./internal/s3gateway/ensure
 
 bench: ## measure against the peers; ARGS="-run REGEXP -json"
 	go -C bench run . $(ARGS)

@@ -46,3 +46,17 @@ func (a *Artifact) DeepCopyInto(out *Artifact) {
 		out.Size = new(*a.Size)
 	}
 }
+
+// Path returns where package transfer serves an archive, for Artifact.Path and, as the
+// Path of a [url.URL], for Artifact.URL: the name of the source, such as
+// gitrepository/default/app, and the digest. The name is for people and says
+// nothing about who may read the archive.
+func Path(name string, d digest.Digest) (string, error) {
+	if _, err := groupDir(name); err != nil {
+		return "", err
+	}
+	if _, err := Key(d); err != nil {
+		return "", err
+	}
+	return name + "/" + d.Encoded() + archiveExt, nil
+}

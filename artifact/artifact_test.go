@@ -48,3 +48,14 @@ func TestArtifactDeepCopy(t *testing.T) {
 	require.NotContains(t, a.Metadata, "x")
 	require.Nil(t, (*artifact.Artifact)(nil).DeepCopy())
 }
+
+func TestPath(t *testing.T) {
+	d := digest.FromString("x")
+	p, err := artifact.Path(app, d)
+	require.NoError(t, err)
+	require.Equal(t, "gitrepository/default/app/"+d.Encoded()+".tar.gz", p)
+	_, err = artifact.Path("../x", d)
+	require.ErrorAs(t, err, new(*artifact.NameError))
+	_, err = artifact.Path(app, "sha256:x")
+	require.ErrorContains(t, err, "digest")
+}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // ErrFormat is what every error wraps that means "these bytes are no whole
@@ -91,3 +93,27 @@ func (e *DamagedError) Error() string {
 }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
+
+// KeyError says that a [Backend] takes no such key; see [CheckKey].
+type KeyError struct {
+	Key string
+}
+
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("key %q: not parts of small letters, digits, \"-\" and \".\" with slashes between them", clip.Quote(e.Key, 200))
+}
+
+// Terminal reports that trying again cannot help.
+func (e *KeyError) Terminal() bool { return true }
+
+// NameError says that a name cannot be that of a source; see [Store.Record].
+type NameError struct {
+	Name string
+}
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("name %q: not a clean path such as gitrepository/default/app of at most 1024 bytes", clip.Quote(e.Name, 200))
+}
+
+// Terminal reports that trying again cannot help.
+func (e *NameError) Terminal() bool { return true }

@@ -90,3 +90,78 @@ func ExampleStore() {
 	// [deploy/app.yaml docs/logo.png]
 	// missing sha256
 }
+
+// What the ignore files of the tree say is left out, and what the caller says; if
+// nobody says anything, the defaults of the GitOps Toolkit.
+func ExampleSourceIgnore() {
+	var archive bytes.Buffer
+	sum, err := artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{Ignore: artifact.SourceIgnore()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("defaults:", sum.Files, "file")
+	sum, err = artifact.Pack(context.Background(), &archive, tree(), artifact.PackOptions{Ignore: artifact.SourceIgnore("*.txt")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("a pattern instead:", sum.Files, "files")
+	// Output:
+	// defaults: 1 file
+	// a pattern instead: 2 files
+}
+
+// Each archive builds upon the one before it.
+func ExampleStore_Pack_since() {
+	dir, err := os.MkdirTemp("", "artifacts")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := artifact.NewStore(dir, artifact.StoreOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var last artifact.Summary
+	for range 2 {
+		last, err = store.Pack(context.Background(), tree(), artifact.PackOptions{Incremental: true, Since: last})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(last.ContentDigest)
+	}
+	// Output:
+	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
+	// sha256:294d24ed7d1155b37334878fc3567ab58c91d83f64aceb3e814db7cabba0e343
+}
+
+// A producer keeps what its sources have.
+func ExampleStore_Collect() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "store")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := artifact.NewStore(dir, artifact.StoreOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sum, err := store.Pack(ctx, tree(), artifact.PackOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Record(ctx, "gitrepository/default/app", sum.Digest); err != nil {
+		log.Fatal(err)
+	}
+	// On each reconcile: is it still what it was?
+	fmt.Println("damage:", store.Check(ctx, sum.Digest))
+	// From time to time: remove what no source has any more.
+	done, err := store.Collect(ctx, artifact.CollectOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("removed:", len(done.Archives))
+	// Output:
+	// damage: <nil>
+	// removed: 0
+}

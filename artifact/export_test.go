@@ -1,7 +1,22 @@
 package artifact
 
+import (
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
 // OnDisk asks step before each thing that the store does to the disk from now on.
-func (s *Store) OnDisk(step func(op string) error) { s.disk = watchedDisk{osDisk{}, step} }
+func (s *Store) OnDisk(step func(op string) error) {
+	s.disk = watchedDisk{osDisk{}, step}
+	if s.local != nil {
+		s.local.disk = s.disk
+	}
+}
+
+// SetClock makes the store go by another clock.
+func (s *Store) SetClock(now func() time.Time) { s.now = now }
 
 type watchedDisk struct {
 	disk
@@ -16,11 +31,25 @@ func (d watchedDisk) createTemp(dir string) (tempFile, error) {
 	return watchedFile{f, d.step}, err
 }
 
+func (d watchedDisk) mkdir(dir string) error {
+	if err := d.step("mkdir"); err != nil {
+		return err
+	}
+	return d.disk.mkdir(dir)
+}
+
 func (d watchedDisk) rename(from, to string) error {
 	if err := d.step("rename"); err != nil {
 		return err
 	}
 	return d.disk.rename(from, to)
+}
+
+func (d watchedDisk) touch(name string) error {
+	if err := d.step("touch"); err != nil {
+		return err
+	}
+	return d.disk.touch(name)
 }
 
 func (d watchedDisk) syncDir(dir string) error {
@@ -67,4 +96,15 @@ func (f watchedFile) Close() error {
 		return err
 	}
 	return f.tempFile.Close()
+}
+
+// Expand returns what comes out of gzip members.
+func Expand(r io.Reader, lim Limits) ([]byte, error) {
+	src := &source{r: r, digester: digest.SHA256.Digester(), lim: lim.WithDefaults()}
+	in := &input{ahead: readAhead(src), lim: src.lim}
+	x := expand(in)
+	raw, err := io.ReadAll(x)
+	x.close()
+	in.ahead.close()
+	return raw, err
 }

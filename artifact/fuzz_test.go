@@ -3,8 +3,12 @@ package artifact_test
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
@@ -23,6 +27,8 @@ func FuzzOpen(f *testing.F) {
 		{{Name: "d/", Typeflag: tar.TypeDir}, {Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "../a"}, {Name: "a"}},
 		{{Name: "x", Typeflag: tar.TypeLink, Linkname: "y"}},
 		{{Name: "../x"}, {Name: "/y"}},
+		{{Name: "g", Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"path": "x"}}, {Name: "a"}},
+		{{Name: "d", Typeflag: tar.TypeDir}, {Name: "d/a"}, {Name: "D/a"}, {Name: "l", Typeflag: tar.TypeSymlink, Linkname: "d/../l"}},
 	} {
 		f.Add(unzip(f, tarball(f, headers...)))
 	}
@@ -45,6 +51,42 @@ func FuzzOpen(f *testing.F) {
 			require.True(t, fs.ValidPath(name))
 			return err
 		}))
+	})
+}
+
+// FuzzUnpack holds that both ways to read an archive, and memory and disk, take
+// the same archives for the same trees, and that nothing is written elsewhere.
+func FuzzUnpack(f *testing.F) {
+	archive, _ := pack(f, small(), artifact.PackOptions{})
+	f.Add(unzip(f, archive))
+	f.Add(unzip(f, tarball(f, &tar.Header{Name: "d/", Typeflag: tar.TypeDir}, &tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "../a"}, &tar.Header{Name: "a"})))
+	limits := artifact.Limits{Bytes: 1 << 20, Entries: 50, NameLength: 200, Depth: 10}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		zipped := zip(raw)
+		top := t.TempDir()
+		require.NoError(t, os.Mkdir(filepath.Join(top, "root"), 0o700))
+		root, err := os.OpenRoot(filepath.Join(top, "root"))
+		require.NoError(t, err)
+		defer root.Close()
+		tree, openErr := artifact.Open(t.Context(), bytes.NewReader(zipped), artifact.OpenOptions{Limits: limits, SpillDir: top, Memory: 1})
+		sum, err := artifact.Unpack(t.Context(), bytes.NewReader(zipped), root, artifact.UnpackOptions{Dir: "x", Limits: limits})
+		outside, readErr := os.ReadDir(top)
+		require.NoError(t, readErr)
+		require.Len(t, outside, 1)
+		if errors.Is(err, syscall.ENAMETOOLONG) {
+			return // a name that memory can hold
+		}
+		require.Equal(t, openErr == nil, err == nil, "%v and %v", openErr, err)
+		inside, readErr := fs.ReadDir(root.FS(), ".")
+		require.NoError(t, readErr)
+		if err != nil {
+			require.Empty(t, inside)
+			return
+		}
+		require.Len(t, inside, 1)
+		_, packed := pack(t, tree, artifact.PackOptions{})
+		require.Equal(t, packed.ContentDigest, sum.ContentDigest)
+		require.NoError(t, tree.(io.Closer).Close())
 	})
 }
 

@@ -20,6 +20,13 @@ type Limits struct {
 	Depth int
 	// NameLength bounds the bytes of a path and of a link's target. Default 1024.
 	NameLength int
+	// IgnoreBytes bounds the patterns of [Ignore] and the ignore files of the tree,
+	// all together. Default 256 KiB.
+	IgnoreBytes int64
+	// IgnoreSteps bounds the work of matching them: a step compares a name with a
+	// pattern that is a name or an extension, or a byte of a path with a part of any
+	// other pattern. Default 2,000,000,000, which is some seconds.
+	IgnoreSteps int64
 }
 
 // A reader judges the ratio at any byte, a packer only where a piece of the
@@ -30,7 +37,8 @@ const (
 	packGrace = readGrace - 2*maxMember
 )
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns the limits with their defaults filled in.
+func (l Limits) WithDefaults() Limits {
 	return Limits{
 		ArchiveBytes: or(l.ArchiveBytes, 256<<20),
 		Bytes:        or(l.Bytes, 512<<20),
@@ -38,10 +46,12 @@ func (l Limits) withDefaults() Limits {
 		Ratio:        or(l.Ratio, 100),
 		Depth:        or(l.Depth, 64),
 		NameLength:   or(l.NameLength, 1024),
+		IgnoreBytes:  or(l.IgnoreBytes, 256<<10),
+		IgnoreSteps:  or(l.IgnoreSteps, 2_000_000_000),
 	}
 }
 
-func or[T int | int64](v, def T) T {
+func or[T ~int | ~int64](v, def T) T {
 	if v <= 0 {
 		return def
 	}

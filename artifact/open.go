@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,11 +18,20 @@ type OpenOptions struct {
 	Digest digest.Digest
 	// Limits bound the archive and what it expands to.
 	Limits Limits
+	// SpillDir is an existing directory for content that Memory has no room for: a
+	// file in it that has no name any more, so it cannot be opened by others and is
+	// gone with this process. Empty means that all content stays in memory.
+	SpillDir string
+	// Memory is how many bytes of files stay in memory where there is a SpillDir;
+	// the files that come after those are spilled. Default 16 MiB.
+	Memory int64
 }
 
 // Open reads an archive into memory and returns its tree, which also implements
 // [fs.ReadDirFS], [fs.ReadFileFS], [fs.StatFS] and [fs.ReadLinkFS], and is safe
-// for concurrent use. The tree does not depend on r any more.
+// for concurrent use. The tree does not depend on r any more. With a SpillDir, what
+// is large is on disk and read from there, and the tree should be closed when it is
+// no longer used: it then implements [io.Closer].
 //
 // The archive is read to its end, and once; nothing is returned before its digest
 // and every entry were checked. It may come from other tools too: directories may
@@ -33,10 +43,19 @@ type OpenOptions struct {
 // something is a [*LimitError]. Errors of r are wrapped.
 func Open(ctx context.Context, r io.Reader, opts OpenOptions) (fs.FS, error) {
 	tree := newTree()
-	if _, err := scan(ctx, r, opts.Digest, opts.Limits.withDefaults(), tree); err != nil {
-		return nil, fmt.Errorf("open archive: %w", err)
+	if opts.SpillDir != "" {
+		tree.spill = &spill{dir: opts.SpillDir, left: or(opts.Memory, 16<<20)}
 	}
-	tree.finish()
+	_, err := scan(ctx, r, opts.Digest, opts.Limits.WithDefaults(), tree)
+	if err == nil {
+		err = tree.finish()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open archive: %w", errors.Join(err, tree.spill.close()))
+	}
+	if tree.spill != nil {
+		return closingTree{tree}, nil
+	}
 	return tree, nil
 }
 
@@ -48,11 +67,17 @@ func (t *tree) dir(name string) error {
 }
 
 func (t *tree) file(e entry, r io.Reader) error {
-	data, err := readAll(r, e.size)
+	n := &node{path: e.path, mode: e.mode, size: e.size}
+	var err error
+	if t.spill.takes(e.size) {
+		n.spilled, err = t.spill.add(r, e.size)
+	} else {
+		n.data, err = readAll(r, e.size)
+	}
 	if err != nil {
 		return err
 	}
-	t.add(&node{path: e.path, mode: e.mode, data: data})
+	t.add(n)
 	return nil
 }
 
@@ -71,6 +96,6 @@ func readAll(r io.Reader, size int64) ([]byte, error) {
 }
 
 func (t *tree) link(e entry) error {
-	t.add(&node{path: e.path, mode: e.mode, data: []byte(e.target)})
+	t.add(&node{path: e.path, mode: e.mode, size: int64(len(e.target)), data: []byte(e.target)})
 	return nil
 }

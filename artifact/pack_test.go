@@ -88,9 +88,9 @@ func TestGoldenDigests(t *testing.T) {
 		tree            fs.FS
 		digest, content digest.Digest
 	}{
-		{"nothing", fstest.MapFS{}, "sha256:14be2eb6b52435187a27711b84a98a1c79d126fee859ac89733c89f7773d30a0", "sha256:6e5a3a19ddf2ebd877aee9f6533d7407bd959702fb459f0675dc11f2ea2604ff"},
-		{"small", small(), "sha256:593037f0aaafa9774d3383b321e4f8bf234086eaa409f5aa42a729b9c94f0656", "sha256:55295466f67a2e73e2daad4c793962e845378a57961b68d78fdafeeb39aa4e6b"},
-		{"large", large(), "sha256:fcd6a4494361fddc75fb12bb2750fb5cf59d15503cc897ad6fe051cabe87fee4", "sha256:b45d5c57e796ab7657986ffe62c28ec8064bdd1f9fb240d599dcd112d4f38040"},
+		{"nothing", fstest.MapFS{}, "sha256:8a86ef015d8a121c9688c6ad2b9c61a06fd835ba1d9ddc89f842a0b87c9631af", "sha256:6e5a3a19ddf2ebd877aee9f6533d7407bd959702fb459f0675dc11f2ea2604ff"},
+		{"small", small(), "sha256:03ebf35cb5470484abcea3321b9daf84938a5e1160042fa8852a63c0bb85fef1", "sha256:55295466f67a2e73e2daad4c793962e845378a57961b68d78fdafeeb39aa4e6b"},
+		{"large", large(), "sha256:83c8a713a314aeb59d29c6faee5b5f7e99d9af94d0a55fd72b486e253091228c", "sha256:b45d5c57e796ab7657986ffe62c28ec8064bdd1f9fb240d599dcd112d4f38040"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, sum := pack(t, tt.tree, artifact.PackOptions{})

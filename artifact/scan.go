@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"context"
 	_ "crypto/sha512" // sha384 and sha512 digests
@@ -10,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 // sink takes the entries of an archive while it is read, in its order. Nothing
@@ -27,7 +28,7 @@ type sink interface {
 // scan reads a whole archive, checks all there is to check, and hands its entries
 // to a sink. It refuses what could mean different things to different readers:
 // duplicates, entries below a link, bytes behind the end.
-func scan(ctx context.Context, r io.Reader, want digest.Digest, lim Limits, to sink) (*input, error) {
+func scan(ctx context.Context, r io.Reader, want digest.Digest, lim Limits, to sink) (*source, error) {
 	algorithm := digest.SHA256
 	if want != "" {
 		if err := want.Validate(); err != nil {
@@ -35,76 +36,94 @@ func scan(ctx context.Context, r io.Reader, want digest.Digest, lim Limits, to s
 		}
 		algorithm = want.Algorithm()
 	}
-	in := &input{r: withContext(ctx, r), digester: algorithm.Digester(), lim: lim}
+	src := &source{r: withContext(ctx, r), digester: algorithm.Digester(), lim: lim}
+	in := &input{ahead: readAhead(src), lim: lim}
 	err := in.entries(ctx, to)
 	// Wrong bytes fail in a hundred ways; the digest is the one that tells.
-	if mismatch := in.drain(want); err == nil || errors.As(mismatch, new(*DigestError)) {
-		err = mismatch
+	_, rest := io.Copy(io.Discard, in)
+	in.ahead.close()
+	if rest == nil {
+		rest = src.check(want)
 	}
-	return in, err
+	if err == nil || errors.As(rest, new(*DigestError)) {
+		err = rest
+	}
+	return src, err
 }
 
-// input is the archive as it comes in.
-type input struct {
+// source is the archive as it comes in. It is read ahead of all else.
+type source struct {
 	r        io.Reader
 	digester digest.Digester
 	n        int64
 	lim      Limits
-	err      error // why reading stopped, if not for its end
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.n += int64(n)
+	s.digester.Hash().Write(b[:n])
+	if over := s.lim.checkArchive(s.n); over != nil {
+		n, err = 0, over
+	}
+	return n, err
+}
+
+// check compares the digest of all that was read.
+func (s *source) check(want digest.Digest) error {
+	if got := s.digester.Digest(); want != "" && got != want {
+		return &DigestError{Want: want, Got: got}
+	}
+	return nil
+}
+
+// input is the archive as it is taken apart.
+type input struct {
+	ahead *ahead
+	n     int64
+	lim   Limits
+	err   error // why reading stopped, if not for its end
 }
 
 func (in *input) Read(b []byte) (int, error) {
-	n, err := in.r.Read(b)
+	n, err := in.ahead.Read(b)
 	in.n += int64(n)
-	in.digester.Hash().Write(b[:n])
-	if over := in.lim.checkArchive(in.n); over != nil {
-		n, err = 0, over
-	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		in.err = err
 	}
 	return n, err
 }
 
-// drain reads what is left, if anything, and compares the digest of it all.
-func (in *input) drain(want digest.Digest) error {
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return err
+// entries reads the archive to its end, or to the first error.
+func (in *input) entries(ctx context.Context, to sink) error {
+	stream := &position{from: expand(in)}
+	found, err := stream.entries(in.lim, to)
+	stream.from.close()
+	if err != nil {
+		return in.format(stream.or(err))
 	}
-	if got := in.digester.Digest(); want != "" && got != want {
-		return &DigestError{Want: want, Got: got}
-	}
-	return nil
+	return checkLinks(ctx, found, in.lim)
 }
 
-// entries reads the archive to its end.
-func (in *input) entries(ctx context.Context, to sink) error {
-	zip, err := gzip.NewReader(bufio.NewReaderSize(in, 64<<10))
-	if err != nil {
-		return in.format(err)
-	}
-	stream := &expanded{zip: zip, in: in}
-	tr := tar.NewReader(stream)
-	seen := newNames(in.lim)
-	links := map[string]string{}
+// entries hands all entries on and returns the targets of the links.
+func (s *position) entries(lim Limits, to sink) (map[string]string, error) {
+	tr := tar.NewReader(s)
+	seen := newNames(lim)
+	found := map[string]string{}
 	var last int64 // where the last entry ends in the stream
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {
-			break
+			return found, s.end(last)
 		}
 		if err != nil {
-			return in.format(stream.or(err))
+			return nil, err
 		}
-		last = stream.n + padded(h.Size) - 512
-		if err := one(h, tr, seen, links, to); err != nil {
-			return in.format(stream.or(err))
+		last = s.n + padded(h.Size) - 512
+		if err := one(h, tr, seen, found, to); err != nil {
+			return nil, err
 		}
 	}
-	if err := stream.end(last); err != nil {
-		return in.format(err)
-	}
-	return checkLinks(ctx, links, in.lim)
 }
 
 // format marks errors that are neither the reader's nor ours as the archive's.
@@ -127,8 +146,8 @@ func (e *sinkError) Unwrap() error { return e.error }
 
 // one hands a single entry on.
 func one(h *tar.Header, r io.Reader, seen *names, links map[string]string, to sink) error {
-	if h.Typeflag == tar.TypeXGlobalHeader { // git archive has one, with a comment
-		return nil
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return global(h)
 	}
 	e, err := parse(h)
 	if err != nil || e.path == "." && e.mode == modeDir {
@@ -151,6 +170,17 @@ func one(h *tar.Header, r io.Reader, seen *names, links map[string]string, to si
 	}
 	if err != nil {
 		return &sinkError{err}
+	}
+	return nil
+}
+
+// global lets records for all entries pass that change none of them: git archive
+// has one, with a comment. Others mean something to some readers only.
+func global(h *tar.Header) error {
+	for record := range h.PAXRecords {
+		if record != "comment" {
+			return &EntryError{h.Name, fmt.Sprintf("the record %s for all entries is not taken: give it to each entry", clip.Quote(strconv.Quote(record), 64))}
+		}
 	}
 	return nil
 }
@@ -197,26 +227,21 @@ func parse(h *tar.Header) (entry, error) {
 	}
 }
 
-// expanded is the tar stream. It bounds what comes out of the archive, and knows
-// whether the stream ends as it must.
-type expanded struct {
-	zip   *gzip.Reader
-	in    *input
+// position is the tar stream. It knows whether the stream ends as it must.
+type position struct {
+	from  *expansion
 	n     int64
 	zeros int64 // at the end of what was read
 	err   error
 }
 
-func (s *expanded) Read(b []byte) (int, error) {
-	n, err := s.zip.Read(b)
+func (s *position) Read(b []byte) (int, error) {
+	n, err := s.from.Read(b)
 	s.n += int64(n)
 	if tail := len(bytes.TrimRight(b[:n], "\x00")); tail > 0 {
 		s.zeros = int64(n - tail)
 	} else {
 		s.zeros += int64(n)
-	}
-	if over := s.in.lim.checkExpanded(s.in.n, s.n, readGrace); over != nil {
-		n, err = 0, over
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
@@ -225,7 +250,7 @@ func (s *expanded) Read(b []byte) (int, error) {
 }
 
 // or prefers the error that came first to what the tar reader made of it.
-func (s *expanded) or(err error) error {
+func (s *position) or(err error) error {
 	if s.err != nil {
 		return s.err
 	}
@@ -235,7 +260,7 @@ func (s *expanded) or(err error) error {
 // end reads what follows the last entry: zeros, and at least the two blocks of
 // them that end an archive. Without this, an archive that was cut between two
 // gzip members would pass for a smaller one.
-func (s *expanded) end(last int64) error {
+func (s *position) end(last int64) error {
 	if _, err := io.Copy(io.Discard, s); err != nil {
 		return err
 	}

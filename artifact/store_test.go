@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
@@ -111,6 +112,60 @@ func TestAttackDigestAsPath(t *testing.T) {
 	}
 }
 
+// Whoever can write to a store swaps archives: both are whole, each under the
+// other's digest.
+func TestAttackPoisonedStore(t *testing.T) {
+	dir := t.TempDir()
+	s := store(t, dir)
+	mine, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	evil, _ := pack(t, fstest.MapFS{"deploy/app.yaml": {Data: []byte("evil")}}, artifact.PackOptions{})
+	file := filepath.Join(dir, "sha256", mine.Digest.Encoded()+".tar.gz")
+	for name, use := range map[string]func(*artifact.Store) error{
+		"open":                     func(s *artifact.Store) error { _, err := s.Open(t.Context(), mine.Digest); return err },
+		"check":                    func(s *artifact.Store) error { return s.Check(t.Context(), mine.Digest) },
+		"open in another process":  func(*artifact.Store) error { _, err := store(t, dir).Open(t.Context(), mine.Digest); return err },
+		"check in another process": func(*artifact.Store) error { return store(t, dir).Check(t.Context(), mine.Digest) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+			require.NoError(t, err)
+			require.NoError(t, s.Check(t.Context(), mine.Digest))
+			require.NoError(t, os.WriteFile(file, evil, 0o600))
+			require.ErrorAs(t, use(s), new(*artifact.DamagedError))
+			require.NoFileExists(t, file, "nobody is served with it")
+		})
+	}
+}
+
+// Other users of the machine can neither read what is stored, nor foresee the name
+// of a file that is being written.
+func TestAttackTemporaryFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s := store(t, dir)
+	names := map[string]bool{}
+	s.OnDisk(func(op string) error {
+		if op == "write" {
+			for _, name := range filesIn(t, filepath.Join(dir, "tmp")) {
+				names[name] = true
+			}
+		}
+		return nil
+	})
+	for i := range 3 {
+		_, err := s.Pack(t.Context(), fstest.MapFS{"v": {Data: fmt.Append(nil, i)}}, artifact.PackOptions{})
+		require.NoError(t, err)
+	}
+	require.Len(t, names, 3)
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		info, err := d.Info()
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, name)
+		return nil
+	}))
+}
+
 func TestStoreLeavesNothingAfterAnError(t *testing.T) {
 	dir := t.TempDir()
 	s := store(t, dir)
@@ -135,6 +190,74 @@ func TestStoreOrderOfWriting(t *testing.T) {
 	_, err := s.Pack(t.Context(), large(), artifact.PackOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"create", "write", "sync", "close", "rename", "syncdir"}, ops)
+}
+
+// What is there already is not written to the disk again, but as young as if it
+// were.
+func TestStorePackOfWhatItHolds(t *testing.T) {
+	dir := t.TempDir()
+	s := store(t, dir)
+	sum, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+	require.NoError(t, err)
+	file := filesIn(t, dir)[0]
+	for name, tt := range map[string]struct {
+		s       *artifact.Store
+		damaged bool
+		ops     []string
+	}{
+		"known":        {s, false, []string{"create", "write", "touch", "syncdir", "close", "remove"}},
+		"not seen yet": {store(t, dir), false, []string{"create", "write", "touch", "syncdir", "close", "remove"}},
+		"damaged":      {s, true, []string{"create", "write", "sync", "close", "rename", "syncdir"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.damaged {
+				whole, err := os.ReadFile(file)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(file, flip(whole, len(whole)/2), 0o600))
+			}
+			past := time.Now().Add(-100 * time.Hour)
+			require.NoError(t, os.Chtimes(file, past, past))
+			var ops []string
+			tt.s.OnDisk(func(op string) error {
+				if len(ops) == 0 || ops[len(ops)-1] != op {
+					ops = append(ops, op)
+				}
+				return nil
+			})
+			again, err := tt.s.Pack(t.Context(), small(), artifact.PackOptions{})
+			require.NoError(t, err)
+			require.Equal(t, sum, again)
+			require.Equal(t, tt.ops, ops)
+			require.Empty(t, filesIn(t, filepath.Join(dir, "tmp")))
+			require.Empty(t, collect(t, tt.s, artifact.CollectOptions{}).Archives, "it is young again")
+			require.NoError(t, tt.s.Check(t.Context(), sum.Digest))
+			_, err = tt.s.Open(t.Context(), sum.Digest)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// Whatever goes wrong while it is made young, the archive stays, and it is
+// there when Pack succeeds.
+func TestStorePackOfWhatItHoldsAtAnError(t *testing.T) {
+	full := errors.New("disk full")
+	for i := range 12 {
+		dir := t.TempDir()
+		s := store(t, dir)
+		sum, err := s.Pack(t.Context(), small(), artifact.PackOptions{})
+		require.NoError(t, err)
+		left := i
+		s.OnDisk(func(string) error {
+			if left--; left == -1 {
+				return full
+			}
+			return nil
+		})
+		_, err = s.Pack(t.Context(), small(), artifact.PackOptions{})
+		require.True(t, err == nil || errors.Is(err, full), "%v", err)
+		sound(t, dir, sum.Digest)
+		require.Empty(t, filesIn(t, filepath.Join(dir, "tmp")), "step %d", i)
+	}
 }
 
 // noise is a tree that does not compress, so that it takes many writes.

@@ -13,21 +13,31 @@ import (
 	"github.com/gitopskit/gitopskit/internal/links"
 )
 
-// tree is a file system in memory. It does not change once it is finished.
+// tree is a file system in memory, but for what was spilled. It does not change
+// once it is finished.
 type tree struct {
 	nodes map[string]*node
+	spill *spill // nil if there is none
 }
+
+// closingTree is a tree that holds a file open.
+type closingTree struct{ *tree }
+
+// Close gives the spilled content back. Files that are open fail to be read.
+func (t closingTree) Close() error { return t.spill.close() }
 
 // node is a file, a directory or a link.
 type node struct {
 	path    string
 	mode    fs.FileMode
+	size    int64
 	data    []byte        // of a file; the target of a link
+	spilled io.ReaderAt   // of a file whose data is elsewhere
 	entries []fs.DirEntry // of a directory, by name
 }
 
 func newTree() *tree {
-	return &tree{map[string]*node{".": {path: ".", mode: modeDir}}}
+	return &tree{nodes: map[string]*node{".": {path: ".", mode: modeDir}}}
 }
 
 // mkdir returns the directory of that name, which is made if it is not there.
@@ -46,10 +56,11 @@ func (t *tree) add(n *node) {
 	t.nodes[n.path] = n
 }
 
-func (t *tree) finish() {
+func (t *tree) finish() error {
 	for _, n := range t.nodes {
 		slices.SortFunc(n.entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	}
+	return t.spill.flush()
 }
 
 // find returns the node of a name; follow says whether a link at its end is
@@ -109,7 +120,7 @@ func (t *tree) Open(name string) (fs.File, error) {
 	if n.mode.IsDir() {
 		return &openDir{info: n.info(name)}, nil
 	}
-	return &openFile{info: n.info(name), Reader: bytes.NewReader(n.data)}, nil
+	return &openFile{info: n.info(name), content: n.content()}, nil
 }
 
 // Stat implements [fs.StatFS]. Links are followed.
@@ -151,7 +162,14 @@ func (t *tree) ReadFile(name string) ([]byte, error) {
 	if n.mode.IsDir() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errIsDir}
 	}
-	return bytes.Clone(n.data), nil
+	if n.spilled == nil {
+		return bytes.Clone(n.data), nil
+	}
+	data := make([]byte, n.size)
+	if _, err := n.spilled.ReadAt(data, 0); err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return data, nil
 }
 
 // ReadDir implements [fs.ReadDirFS].
@@ -179,11 +197,24 @@ func (i info) Mode() fs.FileMode  { return i.mode }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
 func (i info) ModTime() time.Time { return time.Time{} }
 func (i info) Sys() any           { return nil }
-func (i info) Size() int64        { return int64(len(i.data)) }
+func (i info) Size() int64        { return i.size }
+
+// content is what files can do beside what they must.
+type content interface {
+	io.ReadSeeker
+	io.ReaderAt
+}
+
+func (n *node) content() content {
+	if n.spilled != nil {
+		return io.NewSectionReader(n.spilled, 0, n.size)
+	}
+	return bytes.NewReader(n.data)
+}
 
 type openFile struct {
 	info info
-	*bytes.Reader
+	content
 }
 
 func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -38,7 +36,9 @@ type UnpackOptions struct {
 // with ".unpack-", and is moved to its place when the digest and every entry were
 // checked: a directory in one step, the root itself entry by entry. If something
 // of that name is there, the error matches [fs.ErrExist] and nothing was moved.
-// Modes are subject to the umask, and the disk is not told to sync.
+// Modes are subject to the umask, and the disk is not told to sync. A process that
+// is killed half way leaves the directory of the random name behind, which whoever
+// owns the root may remove when nothing unpacks into it.
 func Unpack(ctx context.Context, r io.Reader, root *os.Root, opts UnpackOptions) (Summary, error) {
 	sum, err := unpack(ctx, r, root, opts)
 	if err != nil {
@@ -57,110 +57,40 @@ func unpack(ctx context.Context, r io.Reader, root *os.Root, opts UnpackOptions)
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, root.RemoveAll(stage)) }()
-	w, err := newWriter(root, stage)
-	if err != nil {
-		return sum, err
+	sum, err = unpackTo(ctx, r, root, path.Join(stage, staged), opts)
+	if err == nil {
+		err = move(root, stage, dir)
 	}
-	defer func() { _ = w.root.Close() }()
-	in, err := scan(ctx, r, opts.Digest, opts.Limits.withDefaults(), w)
+	return sum, err
+}
+
+// staged is the tree inside of the staging directory. That one is closed to
+// others; the tree gets the mode that directories have.
+const staged = "tree"
+
+// unpackTo makes the directory tree and fills it.
+func unpackTo(ctx context.Context, r io.Reader, root *os.Root, tree string, opts UnpackOptions) (Summary, error) {
+	w, err := newWriter(root, tree)
 	if err != nil {
-		return sum, err
+		return Summary{}, err
+	}
+	defer w.close()
+	src, err := scan(ctx, r, opts.Digest, opts.Limits.WithDefaults(), w)
+	if late := w.wait(); err == nil {
+		err = late
+	}
+	if err != nil {
+		return Summary{}, err
 	}
 	if err := w.makeLinks(); err != nil {
-		return sum, err
+		return Summary{}, err
 	}
-	if err := move(root, stage, dir); err != nil {
-		return sum, err
-	}
-	return w.summary(in), nil
-}
-
-// content is the tree inside of the staging directory. That one is closed to
-// others; the tree gets the mode that directories have.
-const content = "tree"
-
-// writer is a sink that writes below a root of its own.
-type writer struct {
-	root    *os.Root
-	entries []entry
-	sums    map[string][sha256.Size]byte
-}
-
-func newWriter(root *os.Root, stage string) (*writer, error) {
-	tree := path.Join(stage, content)
-	if err := root.Mkdir(tree, 0o755); err != nil {
-		return nil, err
-	}
-	sub, err := root.OpenRoot(tree)
-	if err != nil {
-		return nil, err
-	}
-	return &writer{root: sub, sums: map[string][sha256.Size]byte{}}, nil
-}
-
-func (w *writer) dir(name string) error { return w.root.MkdirAll(name, 0o755) }
-
-func (w *writer) file(e entry, r io.Reader) error {
-	if err := w.dir(path.Dir(e.path)); err != nil {
-		return err
-	}
-	f, err := w.root.OpenFile(e.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode)
-	if err != nil {
-		return err
-	}
-	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, h), r)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	e.size = n
-	w.keep(e, [sha256.Size]byte(h.Sum(nil)))
-	return nil
-}
-
-// link waits: while files are written there is no link that they could be
-// written through.
-func (w *writer) link(e entry) error {
-	w.keep(e, sha256.Sum256([]byte(e.target)))
-	return nil
-}
-
-func (w *writer) keep(e entry, sum [sha256.Size]byte) {
-	w.entries = append(w.entries, e)
-	w.sums[e.path] = sum
-}
-
-func (w *writer) makeLinks() error {
-	for _, e := range w.entries {
-		if !e.isLink() {
-			continue
-		}
-		if err := w.dir(path.Dir(e.path)); err != nil {
-			return err
-		}
-		if err := w.root.Symlink(e.target, e.path); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *writer) summary(in *input) Summary {
-	slices.SortFunc(w.entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
-	all := newContentDigest()
-	sum := Summary{Digest: in.digester.Digest(), Size: in.n, Files: len(w.entries)}
-	for _, e := range w.entries {
-		s := w.sums[e.path]
-		all.add(e, s[:])
-		sum.ContentSize += e.size
-	}
-	sum.ContentDigest = all.sum()
-	return sum
+	return w.summary(src), nil
 }
 
 // move puts the finished tree in its place.
 func move(root *os.Root, stage, dir string) error {
-	tree := path.Join(stage, content)
+	tree := path.Join(stage, staged)
 	if dir != "." {
 		if err := root.MkdirAll(path.Dir(dir), 0o755); err != nil {
 			return err

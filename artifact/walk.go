@@ -14,21 +14,30 @@ import (
 	"github.com/gitopskit/gitopskit/internal/links"
 )
 
-// walk lists what is to be packed, in the order of the paths' bytes. That is
-// Git's order too, so a tree that comes out of Git is read from front to back.
-func walk(ctx context.Context, fsys fs.FS, skip func(string, fs.DirEntry) bool, lim Limits) ([]entry, error) {
-	w := &walker{fsys: fsys, skip: skip, seen: newNames(lim)}
-	if err := w.dir(ctx, "."); err != nil {
-		return nil, err
-	}
-	return w.entries, w.checkLinks(ctx)
+// walker goes through what is to be packed, in the order of the paths' bytes. That
+// is Git's order too, so a tree that comes out of Git is read from front to back,
+// also while it still arrives.
+type walker struct {
+	fsys   fs.FS
+	skip   func(string, fs.DirEntry) bool
+	ignore *ignoring
+	lim    Limits
+	to     func(entry) error
+	count  int               // of entries
+	links  map[string]string // targets
 }
 
-type walker struct {
-	fsys    fs.FS
-	skip    func(string, fs.DirEntry) bool
-	seen    *names
-	entries []entry
+// walk hands all entries of the tree on.
+func walk(ctx context.Context, fsys fs.FS, opts PackOptions, lim Limits, to func(entry) error) error {
+	ignore, err := newIgnoring(ctx, fsys, opts.Ignore, lim)
+	if err != nil {
+		return err
+	}
+	w := &walker{fsys: fsys, skip: opts.Skip, ignore: ignore, lim: lim, to: to, links: map[string]string{}}
+	if err := w.dir(ctx, "."); err != nil {
+		return err
+	}
+	return checkLinks(ctx, w.links, lim)
 }
 
 func (w *walker) dir(ctx context.Context, name string) error {
@@ -39,16 +48,29 @@ func (w *walker) dir(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(list, func(a, b fs.DirEntry) int { return cmp.Compare(sortKey(a), sortKey(b)) })
+	slices.SortFunc(list, bySortKey)
+	if err := checkTwice(name, list); err != nil {
+		return err
+	}
+	pushed, err := w.ignore.push(w.fsys, name, list)
+	if err != nil {
+		return err
+	}
 	for _, d := range list {
 		if err := w.entry(ctx, name, d); err != nil {
 			return err
 		}
 	}
+	if pushed {
+		w.ignore.pop()
+	}
 	return nil
 }
 
-// sortKey orders a directory by what its entries' paths will look like.
+// bySortKey orders a directory by what its entries' paths will look like: the
+// names of directories have a slash behind them.
+func bySortKey(a, b fs.DirEntry) int { return cmp.Compare(sortKey(a), sortKey(b)) }
+
 func sortKey(d fs.DirEntry) string {
 	if d.IsDir() {
 		return d.Name() + "/"
@@ -56,15 +78,36 @@ func sortKey(d fs.DirEntry) string {
 	return d.Name()
 }
 
+// checkTwice refuses a directory that lists a name twice. A file and a directory
+// of one name need not be neighbours.
+func checkTwice(dir string, list []fs.DirEntry) error {
+	for i, d := range list {
+		twice := i > 0 && list[i-1].Name() == d.Name()
+		if d.IsDir() && !twice {
+			_, twice = slices.BinarySearchFunc(list[:i], d.Name(), func(d fs.DirEntry, name string) int {
+				return cmp.Compare(sortKey(d), name)
+			})
+		}
+		if twice {
+			return &EntryError{path.Join(dir, d.Name()), "it is there twice"}
+		}
+	}
+	return nil
+}
+
 func (w *walker) entry(ctx context.Context, dir string, d fs.DirEntry) error {
-	if d.Name() == ".." || strings.Contains(d.Name(), "/") {
+	if n := d.Name(); n == "" || n == "." || n == ".." || strings.Contains(n, "/") {
 		return &EntryError{dir, fmt.Sprintf("it lists an entry named %q, which no file can have", d.Name())}
 	}
 	name := path.Join(dir, d.Name())
-	if w.skip != nil && w.skip(name, d) {
-		return nil
+	if out, err := w.leftOut(name, d); out || err != nil {
+		return err
 	}
-	if err := w.seen.add(name, d.IsDir()); err != nil {
+	if err := checkName(name, w.lim); err != nil {
+		return err
+	}
+	w.count++
+	if err := w.lim.checkEntries(w.count); err != nil {
 		return err
 	}
 	switch d.Type() {
@@ -75,27 +118,39 @@ func (w *walker) entry(ctx context.Context, dir string, d fs.DirEntry) error {
 		if err != nil {
 			return err
 		}
-		w.entries = append(w.entries, entry{path: name, mode: modeLink, target: target})
+		if err := checkTarget(name, target, w.lim); err != nil {
+			return err
+		}
+		w.links[name] = target
+		return w.to(entry{path: name, mode: modeLink, target: target})
 	case 0:
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
-		w.entries = append(w.entries, entry{path: name, mode: fileMode(info.Mode()), size: info.Size()})
+		return w.to(entry{path: name, mode: fileMode(info.Mode()), size: info.Size()})
 	default:
 		return &EntryError{name, fmt.Sprintf("it is neither a file nor a directory nor a link (%v): leave it out", d.Type())}
 	}
-	return nil
 }
 
-func (w *walker) checkLinks(ctx context.Context) error {
-	targets := map[string]string{}
-	for _, e := range w.entries {
-		if e.isLink() {
-			targets[e.path] = e.target
-		}
+func (w *walker) leftOut(name string, d fs.DirEntry) (bool, error) {
+	out, err := w.ignore.excludes(name, d.Name(), d.IsDir())
+	if out || err != nil {
+		return out, err
 	}
-	return checkLinks(ctx, targets, w.seen.lim)
+	return w.skip != nil && w.skip(name, d), nil
+}
+
+// checkTarget refuses what no link can have as a target.
+func checkTarget(name, target string, lim Limits) error {
+	if target == "" || strings.ContainsRune(target, 0) {
+		return &LinkError{name, target, errors.New("the target is no path")}
+	}
+	if len(target) > lim.NameLength {
+		return &LimitError{Limit: "NameLength", Max: int64(lim.NameLength), Path: name}
+	}
+	return nil
 }
 
 // checkLinks follows every link through all others and refuses those that lead
@@ -112,11 +167,8 @@ func checkLinks(ctx context.Context, targets map[string]string, lim Limits) erro
 			return err
 		}
 		target := targets[name]
-		if target == "" || strings.ContainsRune(target, 0) {
-			return &LinkError{name, target, errors.New("the target is no path")}
-		}
-		if len(target) > lim.NameLength {
-			return &LimitError{Limit: "NameLength", Max: int64(lim.NameLength), Path: name}
+		if err := checkTarget(name, target, lim); err != nil {
+			return err
 		}
 		if _, err := r.Resolve(name); err != nil && !errors.Is(err, links.ErrLoop) {
 			return &LinkError{name, target, err}

@@ -6,7 +6,7 @@ import "slices"
 // program of its own.
 type Pair struct {
 	Name     string
-	PeerName string // module, or package of one, and version, or a command
+	PeerName string // module, or package of one, and version, or several joined by "and", or a command
 	Server   bool   // both sides need a control plane
 	Pods     bool   // and one that runs workloads, of this pair alone
 	Heavy    bool   // rounds take long: the least number of them has to do
@@ -19,7 +19,7 @@ type Pair struct {
 
 // pairs are all benchmarks, in the order in which they run.
 func pairs() []Pair {
-	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), conditionsPairs(), eventPairs())
+	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), artifactFetchPairs(), conditionsPairs(), eventPairs())
 }
 
 func conditionsPairs() []Pair {
@@ -115,6 +115,29 @@ func eventPairs() []Pair {
 	refused := pair("emit-503")
 	refused.Heavy = true
 	return []Pair{pair("emit"), refused, pair("throughput")}
+}
+
+func artifactPairs() []Pair {
+	pair := func(name, peer string) Pair {
+		return Pair{Name: "artifact/" + name, PeerName: peer, Repo: "large", Ours: "artifact/ours", Peer: "artifact/peer"}
+	}
+	tar := pair("pack-large-vs-tar", "tar | gzip -1")
+	tar.Peer, tar.Command = "artifact/command", true
+	const both = "github.com/fluxcd/pkg/git v0.52.0 and github.com/fluxcd/pkg/artifact v0.20.0"
+	return []Pair{
+		pair("pack-large", "github.com/fluxcd/pkg/artifact v0.20.0"),
+		tar,
+		pair("git-cold", both),
+		pair("git-warm", both),
+	}
+}
+
+// The archive is of the repository's main branch, and goes to disk.
+func artifactFetchPairs() []Pair {
+	pair := Pair{Name: "artifact/fetch", PeerName: "github.com/fluxcd/pkg/http/fetch v0.25.0", Repo: "large", Ours: "artifact/fetch/ours", Peer: "artifact/fetch/peer"}
+	command := pair
+	command.Name, command.PeerName, command.Peer, command.Command = "artifact/fetch-vs-curl", "curl | tar -xz", "artifact/fetch/command", true
+	return []Pair{pair, command}
 }
 
 // rounds is how many rounds a pair has where so many are asked for.

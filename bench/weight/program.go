@@ -70,7 +70,8 @@ func users() []user {
 		},
 		{
 			name: "artifact", limit: 4,
-			ours:     ours("artifact", "p.Pack", "p.Unpack", "p.Open", "p.NewStore", "(*p.Store).Pack", "(*p.Store).Open"),
+			ours: ours("artifact", "p.Pack", "p.Unpack", "p.Open", "p.NewStore", "(*p.Store).Pack", "(*p.Store).Open",
+				"(*p.Store).Record", "(*p.Store).Check", "(*p.Store).Collect"),
 			peer:     program{path: "github.com/fluxcd/pkg/tar", uses: []string{"p.Tar", "p.Untar"}},
 			peerName: "fluxcd/pkg/tar (no store)",
 		},

@@ -1,20 +1,26 @@
 // Package host serves the repositories of the benchmarks of git, by git's own
-// http-backend, and counts what goes through. The benchmarks run it in a process
+// http-backend, and archives of them, and counts what goes through. The benchmarks run it in a process
 // of its own, git/server, so that the sides pay for themselves only.
 package host
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gitopskit/gitopskit/bench/git/repos"
+	"github.com/gitopskit/gitopskit/bench/internal/hosted"
 	"github.com/gitopskit/gitopskit/internal/gitserver"
 	"github.com/gitopskit/gitopskit/internal/meter"
 )
@@ -45,8 +51,13 @@ func Serve(ctx context.Context, root string) (*Server, error) {
 	control := http.NewServeMux()
 	control.HandleFunc("GET /count", s.count)
 	control.HandleFunc("POST /change", s.change)
+	control.HandleFunc("POST /archive", s.archive)
 	counted := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		s.requests.Add(1)
+		if name := path.Base(req.URL.Path); strings.HasSuffix(name, archiveExt) {
+			http.ServeFile(w, req, filepath.Join(root, name))
+			return
+		}
 		backend.ServeHTTP(w, req)
 	})
 	if s.URL, err = s.start(counted, func(l net.Listener) net.Listener { return &listener{l, s} }); err != nil {
@@ -91,6 +102,27 @@ func (s *Server) change(w http.ResponseWriter, req *http.Request) {
 	dir := filepath.Join(s.root, filepath.Base(query.Get("repo")))
 	made, err := repos.Change(req.Context(), dir, query.Get("branch"), query.Get("file"), s.changes)
 	reply(w, made, err)
+}
+
+// archiveExt ends the names of the archives that are served beside repositories.
+const archiveExt = ".tar.gz"
+
+// archive makes an archive of a repository's main branch, if there is none yet.
+func (s *Server) archive(w http.ResponseWriter, req *http.Request) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	name := filepath.Base(req.URL.Query().Get("repo"))
+	file := filepath.Join(s.root, name+archiveExt)
+	if _, err := os.Stat(file); err != nil {
+		if err := repos.Archive(req.Context(), filepath.Join(s.root, name), file); err != nil {
+			reply(w, nil, err)
+			return
+		}
+	}
+	data, err := os.ReadFile(file)
+	reply(w, hosted.Archive{
+		URL: s.URL + "/" + name + archiveExt, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(data)), Size: int64(len(data)),
+	}, err)
 }
 
 func reply(w http.ResponseWriter, value any, err error) {

@@ -154,6 +154,24 @@ func middleFile(ctx context.Context, repo *gitserver.Repo) (string, error) {
 	return names[len(names)/2], nil
 }
 
+// Archive writes a tar.gz file of the branch main, as git makes it, with every
+// file as it is.
+func Archive(ctx context.Context, dir, file string) error {
+	repo, err := gitserver.Create(ctx, dir)
+	if err != nil {
+		return err
+	}
+	attributes := filepath.Join(dir, "info", "attributes")
+	if err := os.MkdirAll(filepath.Dir(attributes), 0o750); err != nil {
+		return err
+	}
+	if err := os.WriteFile(attributes, []byte("* -export-subst -export-ignore\n"), 0o600); err != nil {
+		return err
+	}
+	_, err = repo.Git(ctx, nil, "archive", "--format=tar.gz", "--output", file, "main^{tree}") // of a commit there is a header for all files
+	return err
+}
+
 // Change commits a new line at the end of a file to a branch, which begins at
 // main if it is not there. The number makes the line a new one.
 func Change(ctx context.Context, dir, branch, file string, number int) (hosted.Tree, error) {

@@ -111,6 +111,19 @@ func (r Repo) Change(ctx context.Context, branch string) (Tree, error) {
 	return made, r.ask(ctx, http.MethodPost, "/change?"+query.Encode(), &made)
 }
 
+// Archive is a tar.gz file of what is in a branch, as other tools make it.
+type Archive struct {
+	URL    string `json:"url"`
+	Digest string `json:"digest"` // sha256 and hex
+	Size   int64  `json:"size"`
+}
+
+// Archive makes an archive of the branch main, if there is none yet.
+func (r Repo) Archive(ctx context.Context) (Archive, error) {
+	var made Archive
+	return made, r.ask(ctx, http.MethodPost, "/archive?"+url.Values{"repo": {r.name()}}.Encode(), &made)
+}
+
 // name is the folder of the repository at the server.
 func (r Repo) name() string { return r.URL[strings.LastIndex(r.URL, "/")+1:] }
 
