@@ -814,12 +814,28 @@ func TestRepositoryCredentials(t *testing.T) {
 	}
 }
 
-// A GitLab below a path is told by API.
+// A GitLab below a path is told by API. On another host, the path says nothing about the
+// address.
 func TestGitLabBelowAPath(t *testing.T) {
 	server := hooktest.Start(t, hooktest.Answer{Body: "[]"})
-	sink, err := notify.NewGitLabStatus(opsWith(server.URL, "/gitlab/acme/shop", func(o *notify.RepositoryOptions) { o.API = server.URL + "/gitlab/api/v4" }))
+	for api, project := range map[string]string{
+		server.URL: "acme%2Fshop", strings.Replace(server.URL, "127.0.0.1", "localhost", 1): "gitlab%2Facme%2Fshop",
+	} {
+		sink, err := notify.NewGitLabStatus(opsWith(server.URL, "/gitlab/acme/shop", func(o *notify.RepositoryOptions) { o.API = api + "/gitlab/api/v4" }))
+		require.NoError(t, err)
+		defer sink.CloseIdleConnections()
+		before := len(server.Requests())
+		require.NoError(t, sink.Send(t.Context(), opsEvent()))
+		require.Equal(t, "/gitlab/api/v4/projects/"+project+"/statuses/"+opsHash, server.Requests()[before+1].Path)
+	}
+}
+
+// GitHub takes 140 characters of description.
+func TestStatusDescriptionIsShort(t *testing.T) {
+	server := hooktest.Start(t, hooktest.Answer{Body: "{}"})
+	sink, err := notify.NewGitHubStatus(opsRepository(server.URL))
 	require.NoError(t, err)
 	defer sink.CloseIdleConnections()
-	require.NoError(t, sink.Send(t.Context(), opsEvent()))
-	require.Equal(t, "/gitlab/api/v4/projects/acme%2Fshop/statuses/"+opsHash, server.Requests()[1].Path)
+	require.NoError(t, sink.Send(t.Context(), opsEvent(func(e *events.Event) { e.Reason = strings.Repeat("x", 500) })))
+	require.Contains(t, server.Requests()[1].Body, `"description":"`+strings.Repeat("x", 139)+`…"`)
 }
