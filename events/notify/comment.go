@@ -32,10 +32,8 @@ type comment struct {
 // commentForge is how a platform keeps the comments on a change request.
 type commentForge struct {
 	api
-	// list is the address of a page of comments, from 1, the oldest comment first. pages
-	// is how many may be asked for.
-	list  func(number string, page int) *url.URL
-	pages int
+	// list is the address of a page of comments, from 1, the oldest comment first.
+	list func(number string, page int) *url.URL
 	// read reads a page. It reports false for what is none.
 	read func(body []byte) ([]comment, bool)
 	// create and edit are where a comment is posted to, and where one is changed.
@@ -88,9 +86,11 @@ func (f commentForge) write(ctx context.Context, number string, id int64, text s
 }
 
 // find looks for the sink's own comment. One of another author that has the marker is
-// not taken for it: who may comment could otherwise have theirs changed.
+// not taken for it: who may comment could otherwise have theirs changed. A platform
+// without pages, as Gitea has been, answers with everything, or the same again.
 func (s *Sink) find(ctx context.Context, f commentForge, number, marker, author string) (int64, error) {
-	for page := 1; page <= f.pages; page++ {
+	before := int64(0)
+	for page := 1; page <= commentPages; page++ {
 		reply, err := f.call(ctx, request{method: http.MethodGet, url: f.list(number, page), reply: maxComments})
 		if err != nil {
 			return 0, err
@@ -104,11 +104,12 @@ func (s *Sink) find(ctx context.Context, f commentForge, number, marker, author 
 				return c.id, nil
 			}
 		}
-		if len(all) < commentsPerPage || f.pages == 1 {
+		if len(all) != commentsPerPage || all[0].id == before {
 			return 0, nil
 		}
+		before = all[0].id
 	}
-	return 0, s.fail(true, "there are more than %d comments, which are too many to be searched", commentsPerPage*f.pages)
+	return 0, s.fail(true, "there are more than %d comments, which are too many to be searched", commentsPerPage*commentPages)
 }
 
 // commentMarker is what nobody sees, and a comment is found by. Whatever a name holds, it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 )
 
 // NewGiteaComment keeps a comment for each object on the pull request of Gitea or Forgejo
@@ -16,8 +17,9 @@ func NewGiteaComment(o RepositoryOptions) (*Sink, error) {
 	}
 	return s.comments(o, commentForge{
 		api: g, method: http.MethodPatch, author: g.login, read: readLogins,
-		pages:  1, // Gitea gives all comments at once
-		list:   func(number string, _ int) *url.URL { return g.below("issues", number, "comments") },
+		list: func(number string, page int) *url.URL {
+			return query(g.below("issues", number, "comments"), "limit", strconv.Itoa(commentsPerPage), "page", strconv.Itoa(page))
+		},
 		create: func(number string) *url.URL { return g.below("issues", number, "comments") },
 		edit:   func(_ string, id int64) *url.URL { return g.below("issues", "comments", decimal(id)) },
 	}), nil

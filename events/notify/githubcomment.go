@@ -16,7 +16,7 @@ func NewGitHubComment(o RepositoryOptions) (*Sink, error) {
 		return nil, err
 	}
 	return s.comments(o, commentForge{
-		api: g, pages: commentPages, method: http.MethodPatch, author: g.login, read: readLogins,
+		api: g, method: http.MethodPatch, author: g.login, read: readLogins,
 		list: func(number string, page int) *url.URL {
 			return query(g.below("issues", number, "comments"), "per_page", strconv.Itoa(commentsPerPage), "page", strconv.Itoa(page))
 		},

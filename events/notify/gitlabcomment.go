@@ -16,7 +16,7 @@ func NewGitLabComment(o RepositoryOptions) (*Sink, error) {
 		return nil, err
 	}
 	return s.comments(o, commentForge{
-		api: g, pages: commentPages, method: http.MethodPut, author: g.login, read: readNotes,
+		api: g, method: http.MethodPut, author: g.login, read: readNotes,
 		list: func(number string, page int) *url.URL {
 			return query(g.below("merge_requests", number, "notes"), "sort", "asc", "order_by", "created_at",
 				"per_page", strconv.Itoa(commentsPerPage), "page", strconv.Itoa(page))

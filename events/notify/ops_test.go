@@ -387,10 +387,10 @@ func TestSpansAboutOneRevisionAreOneTrace(t *testing.T) {
 func TestLargestEventFits(t *testing.T) {
 	server := hooktest.Start(t, hooktest.Answer{})
 	largest := opsEvent(func(e *events.Event) {
-		e.Message = strings.Repeat("\u20ac\n\"", events.MaxMessage/3)
+		e.Message = strings.Repeat("\u2028", events.MaxMessage) // six bytes each in JSON
 		e.InvolvedObject.Name, e.Reason = strings.Repeat("n", 1000), strings.Repeat("Re", 500)
 		for i := range 200 {
-			e.Metadata[strings.Repeat("k", 300)+strconv.Itoa(i)] = strings.Repeat("\u20ac", 300)
+			e.Metadata[strconv.Itoa(i)+strings.Repeat("k", 300)] = strings.Repeat("\u20ac", 300)
 		}
 		e.Metadata[notify.MetaChangeRequest] = "7"
 		require.NoError(t, e.Validate())
@@ -399,13 +399,13 @@ func TestLargestEventFits(t *testing.T) {
 		most int
 		make func() (*notify.Sink, error)
 	}{
-		"Opsgenie": {60 << 10, func() (*notify.Sink, error) {
+		"Opsgenie": {130 << 10, func() (*notify.Sink, error) {
 			return notify.NewOpsgenie(notify.OpsgenieOptions{Address: server.URL, APIKey: "k", HTTP: local})
 		}},
-		"PagerDuty": {512 << 10, func() (*notify.Sink, error) {
+		"PagerDuty": {200 << 10, func() (*notify.Sink, error) {
 			return notify.NewPagerDuty(notify.PagerDutyOptions{Address: server.URL, RoutingKey: "k", HTTP: local})
 		}},
-		"Sentry": {200 << 10, func() (*notify.Sink, error) {
+		"Sentry": {120 << 10, func() (*notify.Sink, error) {
 			return notify.NewSentry(notify.SentryOptions{DSN: strings.Replace(server.URL, "//", "//k@", 1) + "/1", HTTP: local})
 		}},
 		"Datadog": {64 << 10, func() (*notify.Sink, error) {

@@ -399,8 +399,9 @@ func TestStatusID(t *testing.T) {
 
 // opsComments is a platform's list of comments.
 type opsComments struct {
-	all  []map[string]any
-	user string // the field with the author
+	all   []map[string]any
+	user  string // the field with the author
+	whole bool   // there are no pages
 }
 
 func (c *opsComments) add(author, body string) {
@@ -408,9 +409,9 @@ func (c *opsComments) add(author, body string) {
 }
 
 func (c *opsComments) page(w http.ResponseWriter, r *http.Request, _ []byte) {
-	size, _ := strconv.Atoi(r.URL.Query().Get("per_page"))
+	size, _ := strconv.Atoi(r.URL.Query().Get("per_page") + r.URL.Query().Get("limit"))
 	number, _ := strconv.Atoi(r.URL.Query().Get("page"))
-	if size == 0 { // Gitea
+	if c.whole {
 		opsWrite(w, c.all)
 		return
 	}
@@ -442,17 +443,21 @@ func TestCommentsAreUpdated(t *testing.T) {
 		make                   opsMake
 		user, whoami           string
 		list, edit, editMethod string
+		whole                  bool
+		others                 int
 	}{
-		"GitHub": {notify.NewGitHubComment, "user", "/api/v3/user", "/api/v3/repos/acme/shop/issues/7/comments", "/api/v3/repos/acme/shop/issues/comments/", "PATCH"},
-		"GitLab": {notify.NewGitLabComment, "author", "/api/v4/user", "/api/v4/projects/acme%2Fshop/merge_requests/7/notes", "/api/v4/projects/acme%2Fshop/merge_requests/7/notes/", "PUT"},
-		"Gitea":  {notify.NewGiteaComment, "user", "/api/v1/user", "/api/v1/repos/acme/shop/issues/7/comments", "/api/v1/repos/acme/shop/issues/comments/", "PATCH"},
+		"GitHub":              {notify.NewGitHubComment, "user", "/api/v3/user", "/api/v3/repos/acme/shop/issues/7/comments", "/api/v3/repos/acme/shop/issues/comments/", "PATCH", false, 40},
+		"GitLab":              {notify.NewGitLabComment, "author", "/api/v4/user", "/api/v4/projects/acme%2Fshop/merge_requests/7/notes", "/api/v4/projects/acme%2Fshop/merge_requests/7/notes/", "PUT", false, 40},
+		"Gitea":               {notify.NewGiteaComment, "user", "/api/v1/user", "/api/v1/repos/acme/shop/issues/7/comments", "/api/v1/repos/acme/shop/issues/comments/", "PATCH", false, 40},
+		"Gitea without pages": {notify.NewGiteaComment, "user", "/api/v1/user", "/api/v1/repos/acme/shop/issues/7/comments", "/api/v1/repos/acme/shop/issues/comments/", "PATCH", true, 40},
+		"Gitea without pages, with as many as are on one": {notify.NewGiteaComment, "user", "/api/v1/user", "/api/v1/repos/acme/shop/issues/7/comments", "/api/v1/repos/acme/shop/issues/comments/", "PATCH", true, 29},
 	} {
 		t.Run(name, func(t *testing.T) {
 			forge, server := opsStart(t)
-			comments := &opsComments{user: c.user}
+			comments := &opsComments{user: c.user, whole: c.whole}
 			const marker = "<!-- gitops-comment:9a8b7c6d-1111-2222/Kustomization/shop/web -->"
 			comments.add("mallory", marker)
-			for i := range 40 {
+			for i := range c.others {
 				comments.add("alice", fmt.Sprintf("comment %d", i))
 			}
 			forge.routes["GET "+c.whoami] = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
@@ -469,20 +474,20 @@ func TestCommentsAreUpdated(t *testing.T) {
 			about := opsEvent(func(e *events.Event) { e.Metadata[notify.MetaChangeRequest] = "7" })
 			require.False(t, sink.Takes(opsEvent()))
 			require.NoError(t, sink.Send(t.Context(), about))
-			require.Len(t, comments.all, 42)
+			require.Len(t, comments.all, c.others+2)
 			calls := forge.calls()
 			require.Equal(t, "GET "+c.whoami, calls[0])
 			require.Equal(t, "POST "+c.list, calls[len(calls)-1])
 			opsInfo(&about)
 			require.NoError(t, sink.Send(t.Context(), about))
-			require.Len(t, comments.all, 42)
-			require.Contains(t, comments.all[41]["body"], "ReconciliationSucceeded")
+			require.Len(t, comments.all, c.others+2)
+			require.Contains(t, comments.all[c.others+1]["body"], "ReconciliationSucceeded")
 			calls = forge.calls()
 			require.NotContains(t, calls, "GET "+c.whoami, "it is asked once")
-			require.Equal(t, c.editMethod+" "+c.edit+"42", calls[len(calls)-1])
+			require.Equal(t, c.editMethod+" "+c.edit+strconv.Itoa(c.others+2), calls[len(calls)-1])
 			about.InvolvedObject.Name = "db"
 			require.NoError(t, sink.Send(t.Context(), about))
-			require.Len(t, comments.all, 43)
+			require.Len(t, comments.all, c.others+3)
 			require.Equal(t, marker, comments.all[0]["body"])
 		})
 	}
@@ -490,11 +495,14 @@ func TestCommentsAreUpdated(t *testing.T) {
 
 func TestAttackCommentsWithoutEnd(t *testing.T) {
 	forge, server := opsStart(t)
-	page := make([]map[string]any, 30)
-	for i := range page {
-		page[i] = map[string]any{"id": i, "body": "x", "user": map[string]any{"login": "alice"}}
+	forge.routes["GET /api/v3/repos/acme/shop/issues/7/comments"] = func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		number, _ := strconv.Atoi(r.URL.Query().Get("page"))
+		page := make([]map[string]any, 30)
+		for i := range page {
+			page[i] = map[string]any{"id": 30*number + i, "body": "x", "user": map[string]any{"login": "alice"}}
+		}
+		opsWrite(w, page)
 	}
-	forge.routes["GET /api/v3/repos/acme/shop/issues/7/comments"] = func(w http.ResponseWriter, _ *http.Request, _ []byte) { opsWrite(w, page) }
 	sink, err := notify.NewGitHubComment(opsWith(server, "", func(o *notify.RepositoryOptions) { o.Author = "bot" }))
 	require.NoError(t, err)
 	defer sink.CloseIdleConnections()
@@ -814,12 +822,28 @@ func TestRepositoryCredentials(t *testing.T) {
 	}
 }
 
-// A GitLab below a path is told by API.
+// A GitLab below a path is told by API. On another host, the path says nothing about the
+// address.
 func TestGitLabBelowAPath(t *testing.T) {
 	server := hooktest.Start(t, hooktest.Answer{Body: "[]"})
-	sink, err := notify.NewGitLabStatus(opsWith(server.URL, "/gitlab/acme/shop", func(o *notify.RepositoryOptions) { o.API = server.URL + "/gitlab/api/v4" }))
+	for api, project := range map[string]string{
+		server.URL: "acme%2Fshop", strings.Replace(server.URL, "127.0.0.1", "localhost", 1): "gitlab%2Facme%2Fshop",
+	} {
+		sink, err := notify.NewGitLabStatus(opsWith(server.URL, "/gitlab/acme/shop", func(o *notify.RepositoryOptions) { o.API = api + "/gitlab/api/v4" }))
+		require.NoError(t, err)
+		defer sink.CloseIdleConnections()
+		before := len(server.Requests())
+		require.NoError(t, sink.Send(t.Context(), opsEvent()))
+		require.Equal(t, "/gitlab/api/v4/projects/"+project+"/statuses/"+opsHash, server.Requests()[before+1].Path)
+	}
+}
+
+// GitHub takes 140 characters of description.
+func TestStatusDescriptionIsShort(t *testing.T) {
+	server := hooktest.Start(t, hooktest.Answer{Body: "{}"})
+	sink, err := notify.NewGitHubStatus(opsRepository(server.URL))
 	require.NoError(t, err)
 	defer sink.CloseIdleConnections()
-	require.NoError(t, sink.Send(t.Context(), opsEvent()))
-	require.Equal(t, "/gitlab/api/v4/projects/acme%2Fshop/statuses/"+opsHash, server.Requests()[1].Path)
+	require.NoError(t, sink.Send(t.Context(), opsEvent(func(e *events.Event) { e.Reason = strings.Repeat("x", 500) })))
+	require.Contains(t, server.Requests()[1].Body, `"description":"`+strings.Repeat("x", 139)+`…"`)
 }

@@ -91,7 +91,7 @@ func newPagerDutyPayload(e events.Event) pagerDutyPayload {
 		Timestamp: e.Timestamp.UTC().Format(time.RFC3339),
 		Details: map[string]any{
 			"message":  fit(plain(e.Message), 100<<10, perJSON),
-			"metadata": detailMap(e, 100, 200, 500),
+			"metadata": detailMap(e, 50, 200, 500),
 		},
 	}
 }

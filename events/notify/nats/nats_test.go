@@ -17,6 +17,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -303,6 +304,31 @@ func TestAttackOtherServers(t *testing.T) {
 		failed(t, sink.Send(t.Context(), hooktest.Event()))
 	}
 	require.Empty(t, connected)
+}
+
+// A failure does not stay with the sink: the next event connects anew.
+func TestFailureIsNotRemembered(t *testing.T) {
+	var connections atomic.Int32
+	sink := sinkFor(t, nats.Options{Address: hostile(t, func(c net.Conn) {
+		first := connections.Add(1) == 1
+		r := greet(c, "")
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if !strings.HasPrefix(line, "PING") {
+				continue
+			}
+			if first {
+				_, _ = io.WriteString(c, "-ERR 'Permissions Violation for Publish to \"x\"'\r\n")
+			}
+			_, _ = io.WriteString(c, "PONG\r\n")
+		}
+	})})
+	require.True(t, failed(t, sink.Send(t.Context(), hooktest.Event())).Terminal())
+	require.NoError(t, sink.Send(t.Context(), hooktest.Event()))
+	require.Equal(t, int32(2), connections.Load())
 }
 
 // What a server writes is in no error.
