@@ -12,8 +12,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
@@ -51,8 +53,9 @@ type Options struct {
 // Client sends requests on behalf of one origin.
 type Client struct {
 	base        *url.URL
-	header      string   // Authorization
-	secrets     []string // never in an error
+	header      string // Authorization
+	mu          sync.Mutex
+	secrets     []string // never in an error; the newest last
 	pass        bool
 	insecure    bool
 	own, other  http.RoundTripper
@@ -107,6 +110,22 @@ func (c *Client) takeCredentials(opts Options) error {
 	return nil
 }
 
+// Secret makes sure that no error holds a text. A few are remembered.
+func (c *Client) Secret(text string) {
+	const most = 16
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.secrets, text) {
+		c.secrets = append(c.secrets, text)
+	}
+	if len(c.secrets) > most { // the first two are those that were given
+		c.secrets = slices.Delete(c.secrets, 2, 3)
+	}
+}
+
+// Authorization is the header of the client's credentials, empty without any.
+func (c *Client) Authorization() string { return c.header }
+
 // Close closes idle connections.
 func (c *Client) Close() {
 	for _, idle := range c.closeIdlers {
@@ -155,16 +174,34 @@ func noLinkLocal(addr netip.Addr) error {
 // passed on; never with a redirect elsewhere, and never over plain HTTP from
 // HTTPS.
 func (c *Client) Get(ctx context.Context, target *url.URL, header http.Header) (*http.Response, error) {
+	origins := []string{Origin(c.base)}
+	if c.pass && (target.Scheme == "https" || c.insecure) {
+		origins = append(origins, Origin(target))
+	}
+	return c.follow(ctx, &request{method: http.MethodGet, header: header, authorization: c.header, origins: origins}, target)
+}
+
+// Do is Get with another method, and with what is given instead of the client's
+// credentials, which goes to the origin of target only.
+func (c *Client) Do(ctx context.Context, method string, target *url.URL, header http.Header, authorization string) (*http.Response, error) {
+	return c.follow(ctx, &request{method: method, header: header, authorization: authorization, origins: []string{Origin(target)}}, target)
+}
+
+// request is what stays the same over redirects.
+type request struct {
+	method        string
+	header        http.Header
+	authorization string
+	origins       []string // that may see it
+}
+
+func (c *Client) follow(ctx context.Context, what *request, target *url.URL) (*http.Response, error) {
 	const redirects = 5 // as many as a person would follow
 	if err := c.check(c.base, target); err != nil {
 		return nil, err
 	}
-	passed := ""
-	if c.pass && (target.Scheme == "https" || c.insecure) {
-		passed = Origin(target)
-	}
 	for range redirects + 1 {
-		resp, err := c.send(ctx, target, header, passed)
+		resp, err := c.send(ctx, what, target)
 		if err != nil {
 			return nil, err
 		}
@@ -201,21 +238,21 @@ func (c *Client) check(from, to *url.URL) error {
 	return nil
 }
 
-func (c *Client) send(ctx context.Context, target *url.URL, header http.Header, passed string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+func (c *Client) send(ctx context.Context, what *request, target *url.URL) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, what.method, target.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it cannot be requested", ErrInvalidURL)
 	}
-	for name, values := range header {
+	for name, values := range what.header {
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", "gitopskit")
-	own, trip := Origin(c.base), c.other
-	if Origin(target) == own {
+	at, trip := Origin(target), c.other
+	if at == Origin(c.base) {
 		trip = c.own
 	}
-	if at := Origin(target); c.header != "" && (at == own || at == passed) {
-		req.Header.Set("Authorization", c.header)
+	if what.authorization != "" && slices.Contains(what.origins, at) {
+		req.Header.Set("Authorization", what.authorization)
 	}
 	resp, err := trip.RoundTrip(req)
 	if err != nil {
@@ -273,7 +310,10 @@ func Origin(u *url.URL) string {
 // Redact takes the client's credentials out of a text, and makes it fit for a
 // message.
 func (c *Client) Redact(text string) string {
-	for _, secret := range c.secrets {
+	c.mu.Lock()
+	secrets := slices.Clone(c.secrets)
+	c.mu.Unlock()
+	for _, secret := range secrets {
 		quoted := strconv.Quote(secret)
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted[1 : len(quoted)-1]} {
 			if form != "" {
