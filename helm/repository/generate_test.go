@@ -3,6 +3,7 @@ package repository_test
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // bigIndex makes an index of at least size bytes, as helm repo index writes it.
@@ -47,3 +48,6 @@ func bigIndex(size int) string {
 	b.WriteString("generated: \"2024-01-02T03:04:05.000000001Z\"\n")
 	return b.String()
 }
+
+// visible says that a rune may be in what we return.
+func visible(r rune) bool { return unicode.IsPrint(r) }
