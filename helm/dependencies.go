@@ -159,7 +159,11 @@ func (l *loading) get(ctx context.Context, dir string, d Dependency) (*chart.Cha
 		if slices.Contains(l.within, at) {
 			return nil, final("it depends on the chart that depends on it; remove one of the dependencies")
 		}
-		return l.tree(ctx, at)
+		sub, err := l.tree(ctx, at)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, final("the tree has no chart at " + clip.Quote(at, 200) + "; correct the repository, or add the chart")
+		}
+		return sub, err
 	}
 	data, err := l.resolver.Resolve(ctx, d)
 	if err != nil {
