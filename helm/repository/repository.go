@@ -159,8 +159,8 @@ func (r *Repository) Index(ctx context.Context) (*Index, error) {
 	switch {
 	case shut:
 		return nil, r.fault("index", r.base, ErrClosed)
-	case last.ended.After(asked):
-		return last.index, last.err
+	case !last.ended.Before(asked):
+		return last.result()
 	case last.index != nil && time.Since(last.good) < r.maxAge:
 		return last.index, nil
 	}
