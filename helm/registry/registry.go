@@ -129,7 +129,7 @@ func parseURL(raw string, plain bool) (*url.URL, string, error) {
 	if plain {
 		scheme = "http"
 	}
-	return &url.URL{Scheme: scheme, Host: host}, name, nil
+	return &url.URL{Scheme: scheme, Host: host, Path: "/"}, name, nil
 }
 
 // Close closes idle connections. What comes after it fails.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -108,7 +109,8 @@ func (r *Repository) realm(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: the registry names a malformed server of tokens", ErrTokenHost)
 	}
 	own, host := strings.ToLower(r.base.Hostname()), strings.ToLower(realm.Hostname())
-	above := strings.Count(host, ".") > 0 && strings.HasSuffix(own, "."+host) && realm.Port() == ""
+	_, notName := netip.ParseAddr(own)
+	above := notName != nil && strings.Contains(host, ".") && strings.HasSuffix(own, "."+host) && realm.Port() == ""
 	switch {
 	case !r.basic, realm.Host == r.base.Host, above:
 	case r.base.Host == "registry-1.docker.io" && realm.Host == "auth.docker.io":

@@ -163,7 +163,8 @@ func (s *sieve) step() error {
 	case err != nil:
 		return err
 	}
-	if s.scanner == nil && !s.detect() && !s.ended {
+	if s.scanner == nil && !s.odd && !s.detect() && !s.ended {
+		s.odd = len(s.buf) >= chunkBytes // of spaces
 		return nil
 	}
 	taken := len(s.buf)
