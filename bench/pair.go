@@ -26,7 +26,7 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), conditionsPairs(), helmIndexPairs())...)
 }
 
 func conditionsPairs() []Pair {
@@ -36,6 +36,16 @@ func conditionsPairs() []Pair {
 		Server:   true,
 		Ours:     "conditions/ours",
 		Peer:     "conditions/peer",
+	}}
+}
+
+func helmIndexPairs() []Pair {
+	return []Pair{{
+		Name:     "helm/index-50mb",
+		PeerName: "helm.sh/helm/v3/pkg/repo v3.22.0",
+		Heavy:    true,
+		Ours:     "helm/index/ours",
+		Peer:     "helm/index/peer",
 	}}
 }
 
