@@ -19,7 +19,7 @@ type Pair struct {
 
 // pairs are all benchmarks, in the order in which they run.
 func pairs() []Pair {
-	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), artifactFetchPairs(), conditionsPairs(), eventPairs())
+	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), artifactFetchPairs(), conditionsPairs(), eventPairs(), helmIndexPairs())
 }
 
 func conditionsPairs() []Pair {
@@ -52,6 +52,16 @@ func kustomizePairs() []Pair {
 		krusty,
 		unchanged,
 	}
+}
+
+func helmIndexPairs() []Pair {
+	return []Pair{{
+		Name:     "helm/index-50mb",
+		PeerName: "helm.sh/helm/v3/pkg/repo v3.22.0",
+		Heavy:    true,
+		Ours:     "helm/index/ours",
+		Peer:     "helm/index/peer",
+	}}
 }
 
 func ssaPairs() []Pair {

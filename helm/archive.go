@@ -31,8 +31,8 @@ func isSubchartArchive(name string) bool {
 	}
 }
 
-// unpack adds the files of a packed subchart as those of a directory beside it.
-func (r *reader) unpack(ctx context.Context, name string, data []byte, depth int) error {
+// unpack adds the files of a packed chart, name, as those of the directory dir.
+func (r *reader) unpack(ctx context.Context, name, dir string, data []byte, depth int) error {
 	if depth > r.limits.Depth {
 		return r.limit(name, "Depth", r.limits.Depth)
 	}
@@ -41,7 +41,7 @@ func (r *reader) unpack(ctx context.Context, name string, data []byte, depth int
 		return r.fault(name, fmt.Errorf("it is not a packed chart: %w", err))
 	}
 	counted := &ratioReader{r: zipped, max: freeBytes + r.limits.Ratio*int64(len(data))}
-	files := 0
+	files, seen := 0, map[string]bool{}
 	for archive := tar.NewReader(counted); ; files++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -52,7 +52,14 @@ func (r *reader) unpack(ctx context.Context, name string, data []byte, depth int
 		} else if err != nil {
 			return r.unpackFault(name, err)
 		}
-		if err := r.unpackFile(ctx, name, header, archive, depth); err != nil {
+		if header.Typeflag == tar.TypeReg {
+			// Who looks at the first one would not see what counts.
+			if seen[header.Name] {
+				return r.fault(name, fmt.Errorf("%q is in it twice; pack the chart again", header.Name))
+			}
+			seen[header.Name] = true
+		}
+		if err := r.unpackFile(ctx, name, dir, header, archive, depth); err != nil {
 			return err
 		}
 		if files > r.limits.Files {
@@ -65,7 +72,7 @@ func (r *reader) unpack(ctx context.Context, name string, data []byte, depth int
 	return nil
 }
 
-func (r *reader) unpackFile(ctx context.Context, archive string, header *tar.Header, in io.Reader, depth int) error {
+func (r *reader) unpackFile(ctx context.Context, archive, dir string, header *tar.Header, in io.Reader, depth int) error {
 	switch header.Typeflag {
 	case tar.TypeReg:
 	case tar.TypeDir, tar.TypeXGlobalHeader:
@@ -87,13 +94,16 @@ func (r *reader) unpackFile(ctx context.Context, archive string, header *tar.Hea
 	if err != nil {
 		return r.unpackFault(archive, err)
 	}
-	// The ending must not be that of an archive, or Helm unpacks it again.
-	name := path.Join(archive+".unpacked", entry)
+	name := path.Join(dir, entry)
 	if isSubchartArchive(entry) {
-		return r.unpack(ctx, name, data, depth+1)
+		return r.unpack(ctx, name, unpacked(name), data, depth+1)
 	}
 	return r.add(name, data)
 }
+
+// unpacked is the directory that stands for an archive. Its ending must not be
+// that of one, or Helm unpacks it again.
+func unpacked(archive string) string { return archive + ".unpacked" }
 
 func (r *reader) unpackFault(name string, err error) error {
 	if errors.Is(err, errRatio) {

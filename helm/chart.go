@@ -21,34 +21,52 @@ type Chart struct {
 
 // LoadOptions say how to load a chart. The zero value is ready to use.
 type LoadOptions struct {
+	// Resolver fetches the dependencies that are in a repository or a registry. If it
+	// is nil they have to be in the charts directory.
+	Resolver Resolver
 	// Limits of the chart, and of everything that is rendered from it.
 	Limits Limits
 }
 
 // Load reads the chart whose Chart.yaml is in dir, a slash-separated path in
 // fsys ("." is its root), with the subcharts in its charts directory, which may
-// be directories or .tgz archives.
+// be directories or .tgz archives. If dir is a file, it is a packed chart.
 //
 // Files that the chart's .helmignore names are left out. A symbolic link is
 // followed when it stays inside fsys, and is an error when it does not; for links
 // to be seen, fsys has to be an [fs.ReadLinkFS], as those of [os.Root.FS] and
-// [os.DirFS] are. Every dependency that Chart.yaml names must be there: nothing
-// is downloaded.
+// [os.DirFS] are.
 //
-// Errors are a [ChartError], a [LimitError], a [DependencyError], the context's,
-// or what fsys returns.
+// A dependency that Chart.yaml names is taken from the charts directory, as it is
+// there. If it is not there, and its repository is a file:// path relative to the
+// chart and inside fsys, it is taken from that; otherwise the Resolver is asked
+// for it. What is not in the charts directory has the version that Chart.lock
+// names, if there is one, and Chart.lock has to belong to Chart.yaml. Nothing is
+// written.
+//
+// Errors are a [ChartError], a [LimitError], a [DependencyError], a
+// [ResolveError], the context's, or what fsys returns.
 func Load(ctx context.Context, fsys fs.FS, dir string, opts LoadOptions) (*Chart, error) {
-	limits := opts.Limits.withDefaults()
-	files, err := readTree(ctx, fsys, dir, limits)
+	l := newLoading(fsys, opts)
+	c, err := l.tree(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	c, err := build(dir, files)
+	return &Chart{chart: c, limits: l.limits}, nil
+}
+
+// LoadArchive reads a packed chart, as repositories and registries have them. It
+// is [Load] but for file:// dependencies, which an archive cannot have.
+func LoadArchive(ctx context.Context, archive []byte, opts LoadOptions) (*Chart, error) {
+	l := newLoading(nil, opts)
+	c, err := l.archive(ctx, "archive", archive)
 	if err != nil {
 		return nil, err
 	}
-	loaded := &Chart{chart: c, limits: limits}
-	return loaded, loaded.checkDependencies()
+	if err := l.dependencies(ctx, "", c); err != nil {
+		return nil, err
+	}
+	return &Chart{chart: c, limits: l.limits}, nil
 }
 
 // build makes a chart of files whose names are relative to it.
@@ -119,19 +137,6 @@ func (c *Chart) Dependencies() []Dependency {
 		list = append(list, Dependency{Name: d.Name, Alias: d.Alias, Version: d.Version, Repository: d.Repository})
 	}
 	return list
-}
-
-func (c *Chart) checkDependencies() error {
-	var missing []Dependency
-	for _, d := range c.Dependencies() {
-		if !slices.ContainsFunc(c.chart.Dependencies(), func(sub *chart.Chart) bool { return sub.Name() == d.Name }) {
-			missing = append(missing, d)
-		}
-	}
-	if len(missing) > 0 {
-		return &DependencyError{Chart: c.Name(), Missing: missing}
-	}
-	return nil
 }
 
 // clone copies what Helm changes while it works out which subcharts are enabled

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
 var (
@@ -13,6 +15,8 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrDependency is what every [DependencyError] is.
 	ErrDependency = errors.New("missing chart dependency")
+	// ErrLock says that Chart.lock does not belong to Chart.yaml.
+	ErrLock = errors.New("Chart.lock does not belong to Chart.yaml; run helm dependency update and commit it")
 	// ErrValues is what every [ValuesError] is.
 	ErrValues = errors.New("invalid chart values")
 )
@@ -72,7 +76,7 @@ func (e *DependencyError) Error() string {
 	for i, d := range e.Missing {
 		names[i] = strings.TrimSpace(d.Name + " " + d.Version)
 	}
-	return fmt.Sprintf("chart %s depends on %s, which charts/ does not hold; run helm dependency update and commit the charts directory",
+	return fmt.Sprintf("chart %s depends on %s, which charts/ does not hold; run helm dependency update and commit the charts directory, or set LoadOptions.Resolver",
 		e.Chart, strings.Join(names, ", "))
 }
 
@@ -81,6 +85,30 @@ func (e *DependencyError) Is(target error) bool { return target == ErrDependency
 
 // Terminal reports that trying again does not help.
 func (e *DependencyError) Terminal() bool { return true }
+
+// ResolveError says which dependency could not be taken from where Chart.yaml
+// says that it is.
+type ResolveError struct {
+	Chart      string
+	Dependency Dependency
+	Err        error
+}
+
+func (e *ResolveError) Error() string {
+	return fmt.Sprintf("chart %s depends on %s %s: %v", e.Chart, clip.Quote(e.Dependency.Name, 100), clip.Quote(e.Dependency.Version, 100), e.Err)
+}
+
+func (e *ResolveError) Unwrap() error { return e.Err }
+
+// Is reports that the error is an [ErrDependency].
+func (e *ResolveError) Is(target error) bool { return target == ErrDependency }
+
+// Terminal reports that trying again does not help, which the error of the
+// [Resolver] decides.
+func (e *ResolveError) Terminal() bool {
+	var final interface{ Terminal() bool }
+	return errors.As(e.Err, &final) && final.Terminal()
+}
 
 // ValuesError says where values violate a chart's values.schema.json. It holds
 // no values, because they may be secret.

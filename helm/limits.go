@@ -18,6 +18,9 @@ type Limits struct {
 	Ratio int64
 	// Depth of directories and of archives in archives below the chart. Default 32.
 	Depth int
+	// Dependencies that are taken from elsewhere than the charts directory. Default
+	// 100.
+	Dependencies int
 	// Nesting of templates that run one another, by template, include or tpl.
 	// Default 1,000, as in Helm.
 	Nesting int
@@ -33,15 +36,16 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		Files:     positive(l.Files, 10_000),
-		FileBytes: positive(l.FileBytes, 5<<20),
-		Bytes:     positive(l.Bytes, 64<<20),
-		Ratio:     positive(l.Ratio, 200),
-		Depth:     positive(l.Depth, 32),
-		Nesting:   positive(l.Nesting, 1000),
-		Output:    positive(l.Output, 64<<20),
-		Objects:   positive(l.Objects, 20_000),
-		Time:      positive(l.Time, time.Minute),
+		Files:        positive(l.Files, 10_000),
+		FileBytes:    positive(l.FileBytes, 5<<20),
+		Bytes:        positive(l.Bytes, 64<<20),
+		Ratio:        positive(l.Ratio, 200),
+		Depth:        positive(l.Depth, 32),
+		Dependencies: positive(l.Dependencies, 100),
+		Nesting:      positive(l.Nesting, 1000),
+		Output:       positive(l.Output, 64<<20),
+		Objects:      positive(l.Objects, 20_000),
+		Time:         positive(l.Time, time.Minute),
 	}
 }
 

@@ -26,20 +26,29 @@ type reader struct {
 	ignore *ignore.Rules
 
 	files []*loader.BufferedFile
-	bytes int64
+	used  *usage
 }
 
-// readTree reads all files of the chart at dir, archives in charts/ unpacked.
-// Names are relative to the chart, in order.
-func readTree(ctx context.Context, fsys fs.FS, dir string, limits Limits) ([]*loader.BufferedFile, error) {
-	r := &reader{fsys: fsys, dir: dir, limits: limits}
-	r.links = links.NewResolver(r.lookup)
-	if !fs.ValidPath(dir) {
-		return nil, r.fault("", fmt.Errorf("%q is not a path in the tree; write it without .. and without a leading slash", dir))
-	}
-	root, err := r.resolve(dir)
+// usage is what a chart has cost so far, those that it depends on included.
+type usage struct {
+	files, charts int
+	bytes         int64
+}
+
+// readTree reads all files of the chart at dir, which is a directory or an archive;
+// archives in charts/ are unpacked. Names are relative to the chart, in order.
+func readTree(ctx context.Context, fsys fs.FS, dir string, limits Limits, used *usage) ([]*loader.BufferedFile, error) {
+	r, root, err := newReader(fsys, dir, limits, used)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := fs.Stat(fsys, root); err == nil && info.Mode().IsRegular() {
+		data, err := r.read(root, "", "Bytes", limits.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		err = r.unpack(ctx, "", "", data, 1)
+		return r.files, err
 	}
 	if r.ignore, err = r.readIgnore(root); err != nil {
 		return nil, err
@@ -48,6 +57,27 @@ func readTree(ctx context.Context, fsys fs.FS, dir string, limits Limits) ([]*lo
 		return nil, err
 	}
 	return r.files, nil
+}
+
+// newReader returns a reader and where dir is without links.
+func newReader(fsys fs.FS, dir string, limits Limits, used *usage) (*reader, string, error) {
+	r := &reader{fsys: fsys, dir: dir, limits: limits, used: used}
+	r.links = links.NewResolver(r.lookup)
+	if !fs.ValidPath(dir) {
+		return nil, "", r.fault("", fmt.Errorf("%q is not a path in the tree; write it without .. and without a leading slash", dir))
+	}
+	root, err := r.resolve(dir)
+	return r, root, err
+}
+
+// readArchive is readTree for a packed chart in memory.
+func readArchive(ctx context.Context, name string, archive []byte, limits Limits, used *usage) ([]*loader.BufferedFile, error) {
+	r := &reader{dir: name, limits: limits, used: used}
+	if int64(len(archive)) > limits.Bytes {
+		return nil, r.limit("", "Bytes", limits.Bytes)
+	}
+	err := r.unpack(ctx, "", "", archive, 1)
+	return r.files, err
 }
 
 func (r *reader) fault(file string, err error) error {
@@ -64,7 +94,7 @@ func (r *reader) readIgnore(root string) (*ignore.Rules, error) {
 	var data []byte
 	real, err := r.resolve(path.Join(root, ignore.HelmIgnore))
 	if err == nil {
-		data, err = r.read(real, ignore.HelmIgnore)
+		data, err = r.read(real, ignore.HelmIgnore, "FileBytes", r.limits.FileBytes)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -120,23 +150,23 @@ func (r *reader) visit(ctx context.Context, real, name string, parents []string)
 	case !info.Mode().IsRegular():
 		return r.fault(name, fmt.Errorf("it is neither a file nor a directory (%s); remove it", info.Mode().Type()))
 	}
-	data, err := r.read(real, name)
+	data, err := r.read(real, name, "FileBytes", r.limits.FileBytes)
 	if err != nil {
 		return err
 	}
 	if isSubchartArchive(name) {
-		return r.unpack(ctx, name, data, 1)
+		return r.unpack(ctx, name, unpacked(name), data, 1)
 	}
 	return r.add(name, data)
 }
 
 // add takes a file into the chart.
 func (r *reader) add(name string, data []byte) error {
-	r.bytes += int64(len(data))
-	if r.bytes > r.limits.Bytes {
+	r.used.bytes += int64(len(data))
+	if r.used.bytes > r.limits.Bytes {
 		return r.limit(name, "Bytes", r.limits.Bytes)
 	}
-	if len(r.files) >= r.limits.Files {
+	if r.used.files++; r.used.files > r.limits.Files {
 		return r.limit(name, "Files", r.limits.Files)
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // a byte order mark
@@ -144,20 +174,19 @@ func (r *reader) add(name string, data []byte) error {
 	return nil
 }
 
-// read reads a file, at its place without links, as far as the limit for one file
-// goes.
-func (r *reader) read(real, name string) ([]byte, error) {
+// read reads a file, at its place without links, as far as a limit goes.
+func (r *reader) read(real, name, limit string, most int64) ([]byte, error) {
 	f, err := r.fsys.Open(real)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, r.limits.FileBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > r.limits.FileBytes {
-		return nil, r.limit(name, "FileBytes", r.limits.FileBytes)
+	if int64(len(data)) > most {
+		return nil, r.limit(name, limit, most)
 	}
 	return data, nil
 }

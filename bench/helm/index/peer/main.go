@@ -1,0 +1,37 @@
+// Command peer is Helm's side of the benchmark of repository indexes.
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"helm.sh/helm/v3/pkg/repo"
+
+	"github.com/gitopskit/gitopskit/bench/helm/index/entries"
+	"github.com/gitopskit/gitopskit/bench/internal/side"
+)
+
+func main() {
+	side.Main(map[string]side.Setup{"helm/index-50mb": find(50_000_000)})
+}
+
+// find reads an index of so many bytes and looks one chart up.
+func find(size int) side.Setup {
+	return func(_ context.Context, env side.Env) (side.Work, error) {
+		path := filepath.Join(env.Dir, "index.yaml")
+		if err := entries.Write(path, size); err != nil {
+			return side.Work{}, err
+		}
+		return side.Work{Do: func(context.Context) error {
+			index, err := repo.LoadIndexFile(path)
+			if err != nil {
+				return err
+			}
+			version, err := index.Get(entries.Chart, "")
+			if err != nil {
+				return err
+			}
+			return entries.Check(version.Version)
+		}}, nil
+	}
+}
