@@ -4,8 +4,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
+	"github.com/fluxcd/pkg/runtime/conditions"
 	"github.com/fluxcd/pkg/runtime/patch"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,15 +14,15 @@ import (
 	"github.com/gitopskit/gitopskit/bench/conditions/app"
 	"github.com/gitopskit/gitopskit/bench/internal/cluster"
 	"github.com/gitopskit/gitopskit/bench/internal/side"
-	"github.com/gitopskit/gitopskit/conditions"
 )
+
+const ready = "Ready"
 
 func main() {
 	side.Main(map[string]side.Setup{"conditions/patch": report})
 }
 
-// report reports a new revision as often as a round does. The conditions are set
-// with our functions on both sides: it is the writing that is compared.
+// report reports a new revision as often as a round does.
 func report(ctx context.Context, env side.Env) (side.Work, error) {
 	beside, err := cluster.Uncounted(env)
 	if err != nil {
@@ -56,8 +56,8 @@ func report(ctx context.Context, env side.Env) (side.Work, error) {
 		for i := range app.Changes {
 			patcher := patch.NewSerialPatcher(obj, c)
 			obj.Status.Revision = fmt.Sprintf("main@sha1:%d-%d", round, i)
-			conditions.MarkReady(obj, "Succeeded", "applied "+obj.Status.Revision, time.Now())
-			err := patcher.Patch(ctx, obj, patch.WithOwnedConditions{Conditions: []string{conditions.Ready}}, patch.WithFieldOwner("bench"))
+			conditions.MarkTrue(obj, ready, "Succeeded", "applied %s", obj.Status.Revision)
+			err := patcher.Patch(ctx, obj, patch.WithOwnedConditions{Conditions: []string{ready}}, patch.WithFieldOwner("bench"))
 			if err != nil {
 				return err
 			}
