@@ -3,7 +3,6 @@ package helm
 import (
 	"archive/tar"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,7 +203,7 @@ func (p *packing) values(r *reader, root string, out *Package) ([]byte, error) {
 }
 
 func (p *packing) valuesFile(r *reader, root, name string) ([]byte, error) {
-	outside := r.fault(name, errors.New("a values file is inside the chart; give its path relative to the chart, without .."))
+	outside := r.fault(name, errors.New("a values file is inside the chart; give its path there, without .. and links out of it"))
 	if !fs.ValidPath(name) || strings.ContainsAny(name, `\:`) {
 		return nil, outside
 	}
@@ -274,12 +273,9 @@ func packChart(w *tar.Writer, dir string, c *chart.Chart, changed map[string][]b
 	for name, data := range changed {
 		files[name] = data
 	}
-	names := sortedNames(files)
-	slices.SortStableFunc(names, func(a, b string) int {
-		first := func(name string) int { return len(strings.TrimPrefix("Chart.yaml", name)) }
-		return cmp.Compare(first(a), first(b))
-	})
-	for _, name := range names {
+	first := slices.DeleteFunc(sortedNames(files), func(name string) bool { return name != "Chart.yaml" })
+	others := slices.DeleteFunc(sortedNames(files), func(name string) bool { return name == "Chart.yaml" })
+	for _, name := range append(first, others...) {
 		if err := packFile(w, path.Join(dir, name), files[name]); err != nil {
 			return err
 		}
