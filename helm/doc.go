@@ -12,6 +12,13 @@
 //	}
 //	return apply(ctx, append(rendered.CRDs, rendered.Objects...))
 //
+// A chart is a directory or a packed one in a tree ([Load]), or in memory
+// ([LoadArchive]): package repository fetches those of Helm repositories, package
+// registry those of OCI registries. What it depends on is in its charts directory,
+// elsewhere in the tree, or where a [Resolver] finds it. [MergeValues] makes values
+// of files, objects and what is written inline; [ValuesDigest] tells whether they
+// have changed. [Pack] makes a package of a chart.
+//
 // # Guarantees
 //
 //   - The objects are those that Helm 3 sends when it installs the chart, in its
@@ -20,20 +27,26 @@
 //     against Helm's own engine.
 //   - The same chart and options give the same result, in the same order, unless
 //     a template asks for the time, for random values or for new keys.
-//   - Nothing outside of the tree is read, nothing is downloaded, and nothing is
-//     written. A dependency that is not in the charts directory is an error.
+//   - Nothing outside of the tree is read, and nothing is written. Nothing is
+//     downloaded but what a [Resolver] downloads; without one a dependency that is
+//     not in the tree is an error. Where Chart.lock has to be asked, it has to belong
+//     to Chart.yaml, and its versions are those that are used.
+//   - Values have one precedence: files, references in their order, inline values,
+//     and then what references set at a path, which wins over all.
+//   - The package of a chart is the same bytes for the same tree, on every machine
+//     and with every version of Go.
 //   - A [Chart] does not change and may be rendered concurrently; neither do the
 //     values that it is given.
-//   - Every error names the chart and the file, and those that another attempt
-//     cannot cure have Terminal() bool.
+//   - Every error names the chart and the file, or the source of values, and those
+//     that another attempt cannot cure have Terminal() bool.
 //   - The context ends loading and rendering, endless loops in templates included.
 //
 // # Limits
 //
-// [Limits] bound files, bytes, archives, nesting, output, objects and time; each
-// has a default. What is not here: chart repositories and registries, provenance,
-// releases and their history, post-renderers. Hooks are returned, not run; tests
-// are hooks. .Release.Revision is always 1.
+// [Limits] bound files, bytes, archives, dependencies, nesting, output, objects and
+// time; each has a default. What is not here: releases and their history,
+// post-renderers. Hooks are returned, not run; tests are hooks. .Release.Revision is
+// always 1.
 //
 // Objects keep the namespace that their template gives them, and that is often
 // none. Helm leaves it to its client to fill in the release's, because only the
@@ -50,7 +63,10 @@
 // read files outside of the tree (through paths, links or archives), the
 // environment, the cluster or the network; schema references to files and URLs are
 // refused; loops, recursion, floods of output and archives that unpack to too much
-// end with a [LimitError]. Errors about values hold no values, except for what a
+// end with a [LimitError]. So may be what a Resolver returns: it has to be the chart
+// and version that was asked for, and counts towards the limits. Paths of
+// dependencies and values files that lead elsewhere are refused, and paths in values
+// that ask for long lists. Errors about values hold no values, except for what a
 // template's author prints with fail or required, or what Go's template package
 // says about an argument of a wrong type.
 //

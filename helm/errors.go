@@ -16,7 +16,7 @@ var (
 	// ErrDependency is what every [DependencyError] is.
 	ErrDependency = errors.New("missing chart dependency")
 	// ErrLock says that Chart.lock does not belong to Chart.yaml.
-	ErrLock = errors.New("Chart.lock does not belong to Chart.yaml; run helm dependency update and commit it")
+	ErrLock = errors.New("the lock does not belong to Chart.yaml; run helm dependency update and commit it")
 	// ErrValues is what every [ValuesError] is.
 	ErrValues = errors.New("invalid chart values")
 )

@@ -71,3 +71,73 @@ func ExampleValuesError() {
 	}
 	// Output: [/replicas: got string, want integer]
 }
+
+// Values come from files, from objects that the caller has read, and inline.
+func ExampleMergeValues() {
+	values, err := helm.MergeValues(helm.ValuesSources{
+		References: []helm.ValuesReference{
+			{Name: "ConfigMap shop/defaults", Data: map[string][]byte{"values.yaml": []byte("replicas: 2\nhost: example.org\n")}},
+			{Name: "Secret shop/database", Data: map[string][]byte{"password": []byte("a,b")}, Key: "password", TargetPath: "database.password", Literal: true},
+			{Name: "ConfigMap shop/none", Optional: true},
+		},
+		Inline: map[string]any{"replicas": 3},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(values)
+	digest, err := helm.ValuesDigest(values)
+	fmt.Println(digest, err)
+	// Output:
+	// map[database:map[password:a,b] host:example.org replicas:3]
+	// sha256:d75c89a51908daed20ced5db33fa8338e53e6cd5cebf3c3d1e4f640b42b616d7 <nil>
+}
+
+// A package of each revision, that is made only if there is none yet.
+func ExamplePack() {
+	opts := helm.PackOptions{Strategy: helm.Revision, Revision: "main@sha1:4d1d1ccf0a4cd0a4d1d1ccf0a4cd0a4d1d1ccf0a"}
+	first, err := helm.Pack(context.Background(), shop, "charts/shop", opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(first.Name, first.Version, len(first.Archive) > 0)
+	opts.Previous = first.Version
+	again, err := helm.Pack(context.Background(), shop, "charts/shop", opts)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(again.Version, again.Unchanged)
+	// Output:
+	// shop 1.2.3+4d1d1ccf0a4c true
+	// 1.2.3+4d1d1ccf0a4c true
+}
+
+// Who resolves dependencies decides which repositories are asked, and with what.
+func ExampleResolver() {
+	app := fstest.MapFS{"Chart.yaml": {Data: []byte(`
+apiVersion: v2
+name: app
+version: 1.0.0
+dependencies:
+- {name: redis, version: 1.x, repository: "https://charts.example.org"}
+- {name: evil, version: "*", repository: "https://elsewhere.example.org"}
+`)}}
+	resolver := helm.ResolverFunc(func(_ context.Context, d helm.Dependency) ([]byte, error) {
+		if d.Repository != "https://charts.example.org" {
+			return nil, errors.New("this repository is not allowed")
+		}
+		// In a controller: repository.Pull(ctx, d.Name, d.Version).
+		p, err := helm.Pack(context.Background(), fstest.MapFS{"Chart.yaml": {Data: []byte("apiVersion: v2\nname: redis\nversion: 1.2.3\n")}}, ".", helm.PackOptions{})
+		if err != nil {
+			return nil, err
+		}
+		return p.Archive, nil
+	})
+	_, err := helm.Load(context.Background(), app, ".", helm.LoadOptions{Resolver: resolver})
+	fmt.Println(err)
+	// Output:
+	// chart app depends on evil *: this repository is not allowed
+}

@@ -3,6 +3,8 @@ package helm_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/gitopskit/gitopskit/helm"
 )
 
@@ -71,4 +73,25 @@ func loadAndRender(t *testing.T, files map[string]string, values map[string]any)
 	if err != nil && !terminal(err) {
 		t.Fatalf("not terminal: %v", err)
 	}
+}
+
+// Whatever an archive is, the answer is a chart or an error that trying again does
+// not cure, and packing a chart does not change it.
+func FuzzLoadArchive(f *testing.F) {
+	good := packedChart(f, "demo", "1.2.3")
+	f.Add(good)
+	f.Add(good[:len(good)-20])
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := helm.LoadArchive(t.Context(), data, helm.LoadOptions{})
+		if err != nil {
+			require.True(t, terminal(err), "%v", err)
+			return
+		}
+		p, err := helm.PackArchive(t.Context(), data, helm.PackOptions{})
+		require.NoError(t, err)
+		again, err := helm.LoadArchive(t.Context(), p.Archive, helm.LoadOptions{})
+		require.NoError(t, err)
+		require.Equal(t, c.Name()+c.Version(), again.Name()+again.Version())
+	})
 }

@@ -3,7 +3,6 @@ package helm
 import (
 	"archive/tar"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,45 +75,78 @@ type Package struct {
 //
 // Errors are those of Load.
 func Pack(ctx context.Context, fsys fs.FS, dir string, opts PackOptions) (*Package, error) {
-	p := &packing{loading: newLoading(fsys, LoadOptions{Resolver: opts.Resolver, Limits: opts.Limits}), opts: opts}
+	p := newPacking(fsys, opts)
 	r, root, err := newReader(fsys, dir, p.limits, p.used)
 	if err != nil {
 		return nil, err
 	}
-	version, err := p.version(ctx, r, root)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	md, err := p.chartFile(r, root)
 	if err != nil {
 		return nil, err
 	}
-	if version != "" && version == opts.Previous {
-		return &Package{Name: p.name, Version: version, Unchanged: true}, nil
+	out, err := p.version(dir, md)
+	if err != nil || out.Unchanged {
+		return out, err
 	}
 	c, err := p.tree(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	out := &Package{Name: c.Name(), Version: version}
-	values, err := p.values(r, root, out)
+	return p.finish(c, out, func(name string) ([]byte, error) { return p.valuesFile(r, root, name) })
+}
+
+// PackArchive makes a package of one that there is already, such as one from a
+// repository, with other values. It is [Pack] but for file:// dependencies.
+func PackArchive(ctx context.Context, archive []byte, opts PackOptions) (*Package, error) {
+	p := newPacking(nil, opts)
+	c, err := p.archive(ctx, "archive", archive)
 	if err != nil {
 		return nil, err
 	}
-	if out.Archive, err = pack(c, version, values); err != nil {
+	out, err := p.version(c.Name(), c.Metadata)
+	if err != nil || out.Unchanged {
+		return out, err
+	}
+	if err := p.dependencies(ctx, "", c); err != nil {
+		return nil, err
+	}
+	return p.finish(c, out, func(name string) ([]byte, error) {
+		for _, f := range c.Raw {
+			if f.Name == name {
+				return f.Data, nil
+			}
+		}
+		return nil, fs.ErrNotExist
+	})
+}
+
+func newPacking(fsys fs.FS, opts PackOptions) *packing {
+	return &packing{loading: newLoading(fsys, LoadOptions{Resolver: opts.Resolver, Limits: opts.Limits}), opts: opts}
+}
+
+type packing struct {
+	*loading
+	opts PackOptions
+}
+
+// finish packs a chart whose version is known.
+func (p *packing) finish(c *chart.Chart, out *Package, file func(string) ([]byte, error)) (*Package, error) {
+	values, err := p.values(c.Name(), out, file)
+	if err != nil {
+		return nil, err
+	}
+	if out.Archive, err = pack(c, out.Version, values); err != nil {
 		return nil, &ChartError{Chart: c.Name(), Err: err}
 	}
 	out.Digest = lockDigest(out.Archive)
 	return out, nil
 }
 
-type packing struct {
-	*loading
-	opts PackOptions
-	name string
-}
-
-// version reads no more than Chart.yaml to find out which version the package has.
-func (p *packing) version(ctx context.Context, r *reader, root string) (string, error) {
-	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
-	}
+// chartFile reads no more than Chart.yaml.
+func (p *packing) chartFile(r *reader, root string) (*chart.Metadata, error) {
 	const file = "Chart.yaml"
 	real, err := r.resolve(path.Join(root, file))
 	var data []byte
@@ -123,46 +155,57 @@ func (p *packing) version(ctx context.Context, r *reader, root string) (string, 
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", r.fault("", ErrNotChart)
+		return nil, r.fault("", ErrNotChart)
 	case err != nil:
-		return "", err
+		return nil, err
 	}
-	var md chart.Metadata
-	if err := guard(func() error { return yaml.Unmarshal(data, &md) }); err != nil {
-		return "", r.fault(file, errors.New("it cannot be read as YAML"))
+	md := &chart.Metadata{}
+	if err := guard(func() error { return yaml.Unmarshal(data, md) }); err != nil {
+		return nil, r.fault(file, errors.New("it cannot be read as YAML"))
 	}
+	return md, nil
+}
+
+// version finds out which version the package has, and whether there is one
+// already.
+func (p *packing) version(dir string, md *chart.Metadata) (*Package, error) {
+	fault := func(err error) error { return &ChartError{Chart: dir, File: "Chart.yaml", Err: err} }
+	out := &Package{Name: clip.Text(md.Name, 200), Version: md.Version}
 	version, err := semver.NewVersion(md.Version)
 	if err != nil {
-		return "", r.fault(file, fmt.Errorf("its version %q is not a SemVer; write it as 1.2.3", clip.Quote(md.Version, 100)))
+		return nil, fault(fmt.Errorf("its version %q is not a SemVer; write it as 1.2.3", clip.Quote(md.Version, 100)))
 	}
-	p.name = clip.Text(md.Name, 200)
-	about, err := p.metadata()
-	if err != nil || about == "" {
-		return md.Version, err
-	}
-	if own := version.Metadata(); own != "" {
-		about = own + "." + about
-	}
-	next, err := version.SetMetadata(about)
+	about, err := p.metadata(dir)
 	if err != nil {
-		return "", r.fault(file, fmt.Errorf("its version cannot have the build metadata %q", clip.Quote(about, 100)))
+		return nil, err
 	}
-	return next.String(), nil
+	if about != "" {
+		if own := version.Metadata(); own != "" {
+			about = own + "." + about
+		}
+		next, err := version.SetMetadata(about)
+		if err != nil {
+			return nil, fault(fmt.Errorf("its version cannot have the build metadata %q", clip.Quote(about, 100)))
+		}
+		out.Version = next.String()
+	}
+	out.Unchanged = out.Version == p.opts.Previous
+	return out, nil
 }
 
 // metadata is what the version tells of its source.
-func (p *packing) metadata() (string, error) {
+func (p *packing) metadata(dir string) (string, error) {
 	var parts []string
 	switch p.opts.Strategy {
 	case "", ChartVersion:
 	case Revision:
-		hash, err := shortHash(p.opts.Revision)
+		hash, err := shortHash(dir, p.opts.Revision)
 		if err != nil {
 			return "", err
 		}
 		parts = append(parts, hash)
 	default:
-		return "", &ChartError{Chart: p.name, Err: fmt.Errorf("there is no strategy %q; use %s or %s", p.opts.Strategy, ChartVersion, Revision)}
+		return "", &ChartError{Chart: dir, Err: fmt.Errorf("there is no strategy %q; use %s or %s", p.opts.Strategy, ChartVersion, Revision)}
 	}
 	if len(p.opts.ValuesFiles) > 0 && p.opts.Generation != 0 {
 		parts = append(parts, strconv.FormatInt(p.opts.Generation, 10))
@@ -171,28 +214,34 @@ func (p *packing) metadata() (string, error) {
 }
 
 // shortHash returns the first digits of a revision's hash.
-func shortHash(revision string) (string, error) {
+func shortHash(dir, revision string) (string, error) {
 	const digits = 12
 	hash := strings.ToLower(revision[strings.LastIndexAny(revision, ":@/")+1:])
 	if len(hash) < digits || strings.Trim(hash, "0123456789abcdef") != "" {
-		return "", &ChartError{Chart: "package", Err: fmt.Errorf("PackOptions.Revision %q ends with no hash; give one like main@sha1:<hex>", clip.Quote(revision, 200))}
+		return "", &ChartError{Chart: dir, Err: fmt.Errorf("PackOptions.Revision %q ends with no hash; give one like main@sha1:<hex>", clip.Quote(revision, 200))}
 	}
 	return hash[:digits], nil
 }
 
 // values merges the values files; nil if the chart keeps its own.
-func (p *packing) values(r *reader, root string, out *Package) ([]byte, error) {
+func (p *packing) values(chart string, out *Package, file func(string) ([]byte, error)) ([]byte, error) {
 	merged := map[string]any{}
 	for _, name := range p.opts.ValuesFiles {
-		data, err := p.valuesFile(r, root, name)
-		if errors.Is(err, fs.ErrNotExist) && p.opts.IgnoreMissingValuesFiles {
+		if !fs.ValidPath(name) || strings.ContainsAny(name, `\:`) {
+			return nil, &ChartError{Chart: chart, File: name, Err: errOutside}
+		}
+		data, err := file(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && p.opts.IgnoreMissingValuesFiles:
 			continue
-		} else if err != nil {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, &ChartError{Chart: chart, File: name, Err: fs.ErrNotExist}
+		case err != nil:
 			return nil, err
 		}
 		values, err := readValues(data)
 		if err != nil {
-			return nil, r.fault(name, err)
+			return nil, &ChartError{Chart: chart, File: name, Err: err}
 		}
 		merged = mergeValues(merged, values)
 		out.ValuesFiles = append(out.ValuesFiles, name)
@@ -204,25 +253,17 @@ func (p *packing) values(r *reader, root string, out *Package) ([]byte, error) {
 }
 
 func (p *packing) valuesFile(r *reader, root, name string) ([]byte, error) {
-	outside := r.fault(name, errors.New("a values file is inside the chart; give its path relative to the chart, without .."))
-	if !fs.ValidPath(name) || strings.ContainsAny(name, `\:`) {
-		return nil, outside
-	}
 	real, err := r.resolve(path.Join(root, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &ChartError{Chart: r.dir, File: name, Err: fs.ErrNotExist}
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if root != "." && !strings.HasPrefix(real, root+"/") {
-		return nil, outside
+		return nil, r.fault(name, errOutside)
 	}
-	data, err := r.read(real, name, "FileBytes", p.limits.FileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &ChartError{Chart: r.dir, File: name, Err: fs.ErrNotExist}
-	}
-	return data, err
+	return r.read(real, name, "FileBytes", p.limits.FileBytes)
 }
+
+var errOutside = errors.New("a values file is inside the chart; give its path there, without .. and links out of it")
 
 // pack packs a chart with another version and other values, in one order and
 // without times.
@@ -274,12 +315,9 @@ func packChart(w *tar.Writer, dir string, c *chart.Chart, changed map[string][]b
 	for name, data := range changed {
 		files[name] = data
 	}
-	names := sortedNames(files)
-	slices.SortStableFunc(names, func(a, b string) int {
-		first := func(name string) int { return len(strings.TrimPrefix("Chart.yaml", name)) }
-		return cmp.Compare(first(a), first(b))
-	})
-	for _, name := range names {
+	first := slices.DeleteFunc(sortedNames(files), func(name string) bool { return name != "Chart.yaml" })
+	others := slices.DeleteFunc(sortedNames(files), func(name string) bool { return name == "Chart.yaml" })
+	for _, name := range append(first, others...) {
 		if err := packFile(w, path.Join(dir, name), files[name]); err != nil {
 			return err
 		}

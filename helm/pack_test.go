@@ -141,6 +141,31 @@ func TestPackValuesFiles(t *testing.T) {
 	require.Equal(t, map[string]any{"a": "chart", "b": "chart"}, c.Values)
 }
 
+// Charts of a repository are packed again for other values.
+func TestPackArchive(t *testing.T) {
+	first, err := packShop(t, helm.PackOptions{})
+	require.NoError(t, err)
+	opts := helm.PackOptions{ValuesFiles: []string{"values.yaml", "values/prod.yaml"}, Generation: 3}
+	p, err := helm.PackArchive(t.Context(), first.Archive, opts)
+	require.NoError(t, err)
+	require.Equal(t, "1.2.3+3", p.Version)
+	require.Equal(t, unpackNames(t, first.Archive), unpackNames(t, p.Archive))
+	direct, err := packShop(t, opts)
+	require.NoError(t, err)
+	require.Equal(t, direct, p)
+	opts.Previous = "1.2.3+3"
+	p, err = helm.PackArchive(t.Context(), first.Archive, opts)
+	require.NoError(t, err)
+	require.True(t, p.Unchanged)
+
+	_, err = helm.PackArchive(t.Context(), first.Archive, helm.PackOptions{ValuesFiles: []string{"none.yaml"}})
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = helm.PackArchive(t.Context(), first.Archive, helm.PackOptions{ValuesFiles: []string{"../shop/values.yaml"}})
+	require.ErrorContains(t, err, "a values file is inside the chart")
+	_, err = helm.PackArchive(t.Context(), []byte("x"), helm.PackOptions{})
+	require.True(t, terminal(err))
+}
+
 func TestAttackValuesFilesOutsideOfTheChart(t *testing.T) {
 	for _, name := range []string{
 		"../outside.yaml", "/etc/passwd", "values/../../outside.yaml", "https://example.org/values.yaml", "file:///etc/passwd", "", ".", "a\\..\\b", "C:/x", "values.yaml/", "link.yaml",

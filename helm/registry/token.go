@@ -161,7 +161,7 @@ func parseChallenge(header string) (string, map[string]string) {
 		if !ok {
 			break
 		}
-		value := ""
+		var value string
 		if quoted, ok := strings.CutPrefix(after, `"`); ok {
 			value, rest, ok = strings.Cut(quoted, `"`)
 			if !ok {

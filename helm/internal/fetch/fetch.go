@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 )
 
+// What errors of this package are.
 var (
 	ErrInvalidAuth  = errors.New("invalid credentials")
 	ErrInsecure     = errors.New("credentials over plain HTTP")

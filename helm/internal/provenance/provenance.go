@@ -19,6 +19,7 @@ import (
 	"github.com/gitopskit/gitopskit/internal/clip"
 )
 
+// What errors of this package are.
 var (
 	ErrKeyring    = errors.New("no usable keyring")
 	ErrUnverified = errors.New("the chart's provenance cannot be verified")

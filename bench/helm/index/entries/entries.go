@@ -85,10 +85,10 @@ type counting struct {
 	err error
 }
 
-func (c *counting) printf(format string, args ...any) {
-	n, err := fmt.Fprintf(c.w, format, args...)
-	c.n += n
-	if c.err == nil {
-		c.err = err
+func (w *counting) printf(format string, args ...any) {
+	n, err := fmt.Fprintf(w.w, format, args...)
+	w.n += n
+	if w.err == nil {
+		w.err = err
 	}
 }

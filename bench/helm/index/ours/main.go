@@ -27,7 +27,7 @@ func find(size int) side.Setup {
 			if err != nil {
 				return err
 			}
-			defer f.Close()
+			defer f.Close() //nolint:errcheck // it is only read
 			index, err := repository.ReadIndex(ctx, f, repository.Limits{})
 			if err != nil {
 				return err
