@@ -31,7 +31,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer podinfo.Close() //nolint:errcheck // it always is nil
+	defer podinfo.Close()
 	versions, err := podinfo.Versions(ctx)
 	fmt.Println(versions, err)
 	found, err := podinfo.Resolve(ctx, registry.Ref{SemVer: "6.x"})

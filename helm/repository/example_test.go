@@ -29,7 +29,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer charts.Close() //nolint:errcheck // it always is nil
+	defer charts.Close()
 	first, err := charts.Index(ctx)
 	if err != nil {
 		fmt.Println(err)
