@@ -228,7 +228,7 @@ func TestTableNamesBothSides(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-list"}, &out, io.Discard))
-	require.Contains(t, out.String(), "kustomize/1000-overlay-krusty\nssa/noop-1000\n")
+	require.Contains(t, out.String(), "kustomize/1000-overlay-krusty\nkustomize/unchanged\nssa/noop-1000\n")
 	require.Contains(t, out.String(), "\ngc/inventory-100k\ngit/cold-large\n")
 	out.Reset()
 	require.NoError(t, run(t.Context(), []string{"-list", "-run", "^ssa/noop"}, &out, io.Discard))

@@ -42,10 +42,10 @@ func fetch(ctx context.Context, env side.Env) (side.Work, error) {
 
 // pipe is "curl -sSf URL | tar -xz -C dir".
 func pipe(ctx context.Context, url, dir string) error {
-	var errs bytes.Buffer
+	var curlSays, tarSays bytes.Buffer
 	curl := exec.CommandContext(ctx, "curl", "--disable", "--silent", "--show-error", "--fail", url)
 	tar := exec.CommandContext(ctx, "tar", "-xz", "-C", dir)
-	curl.Stderr, tar.Stderr = &errs, &errs
+	curl.Stderr, tar.Stderr = &curlSays, &tarSays
 	var err error
 	if tar.Stdin, err = curl.StdoutPipe(); err != nil {
 		return err
@@ -54,7 +54,7 @@ func pipe(ctx context.Context, url, dir string) error {
 		return err
 	}
 	if err := errors.Join(tar.Run(), curl.Wait()); err != nil {
-		return fmt.Errorf("curl and tar: %w: %s", err, bytes.TrimSpace(errs.Bytes()))
+		return fmt.Errorf("curl and tar: %w: %s %s", err, bytes.TrimSpace(curlSays.Bytes()), bytes.TrimSpace(tarSays.Bytes()))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +12,11 @@ import (
 )
 
 func TestFetch(t *testing.T) {
+	for _, command := range []string{"curl", "tar"} {
+		if _, err := exec.LookPath(command); err != nil {
+			t.Skipf("%s is what this is about, and is not here", command)
+		}
+	}
 	env := side.Env{Repo: gittest.Serve(t, repos.History{Apps: 5, Commits: 3}), Dir: t.TempDir()}
 	work, err := fetch(t.Context(), env)
 	require.NoError(t, err)
