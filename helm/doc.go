@@ -32,8 +32,8 @@
 //
 // [Limits] bound files, bytes, archives, nesting, output, objects and time; each
 // has a default. What is not here: chart repositories and registries, provenance,
-// releases and their history, post-renderers. Hooks are returned, not run; tests
-// are hooks. .Release.Revision is always 1.
+// releases and their history: those are in the sub-package release. Hooks are
+// returned, not run; tests are hooks. .Release.Revision is 1 unless told otherwise.
 //
 // Objects keep the namespace that their template gives them, and that is often
 // none. Helm leaves it to its client to fill in the release's, because only the
