@@ -144,6 +144,9 @@ func (j *job) rollback(ctx context.Context, outer bookkeeping, step *Step, targe
 	if err != nil {
 		return err
 	}
+	if err := j.checkOwners(ctx, &applying{step: step}, objects, previous); err != nil {
+		return err
+	}
 	if err := j.begin(ctx, k); err != nil {
 		return err
 	}

@@ -47,9 +47,6 @@ const typesPatience = 20 * time.Second
 // deletes the previous ones that are not among them.
 func (j *job) apply(ctx context.Context, a *applying, objects, previous []*unstructured.Unstructured) error {
 	a.awaitTypes = slices.ContainsFunc(objects, isDefinition)
-	if err := j.checkOwners(ctx, a, objects, previous); err != nil {
-		return err
-	}
 	for _, group := range inOrder(objects, releaseutil.InstallOrder) {
 		err := j.each(ctx, group, func(ctx context.Context, obj *unstructured.Unstructured) error {
 			return j.applyOne(ctx, a, obj)
