@@ -37,9 +37,8 @@ func (j *job) act(ctx context.Context, action Action, why string, timeout time.D
 	return step.Err
 }
 
-// bookkeeping is the context for what has to be written although the time of the
-// action is up: nothing but the caller ends it.
-type bookkeeping struct{ ctx context.Context } //nolint:containedctx // the caller's, for the length of one action
+// An action has two contexts: outer is the caller's, for what has to be written
+// although the time of the action is up.
 
 // version makes the record of the next version.
 func (j *job) version(number int, status Status, description string, from *kept) *kept {
@@ -71,7 +70,7 @@ func (j *job) mark(k *kept) string {
 }
 
 // install makes the first version, or the first after an uninstallation.
-func (j *job) install(ctx context.Context, outer bookkeeping, step *Step) error {
+func (j *job) install(outer, ctx context.Context, step *Step) error {
 	o := j.spec.Install
 	if o.CreateNamespace {
 		if err := j.createNamespaces(ctx); err != nil {
@@ -103,7 +102,7 @@ func (j *job) install(ctx context.Context, outer bookkeeping, step *Step) error 
 }
 
 // upgrade makes the next version.
-func (j *job) upgrade(ctx context.Context, outer bookkeeping, step *Step) error {
+func (j *job) upgrade(outer, ctx context.Context, step *Step) error {
 	o := j.spec.Upgrade
 	last, previous, err := j.previous(ctx, step)
 	if err != nil {
@@ -124,13 +123,13 @@ func (j *job) upgrade(ctx context.Context, outer bookkeeping, step *Step) error 
 		hooks: !o.DisableHooks, wait: !o.DisableWait, jobs: !o.DisableJobs,
 	})
 	if err != nil && o.CleanupOnFail {
-		err = errors.Join(err, j.deleteCreated(outer.ctx, step, objects))
+		err = errors.Join(err, j.deleteCreated(outer, step, objects))
 	}
 	return j.finish(outer, k, "Upgrade complete", fmt.Sprintf("Upgrade %q failed: ", k.Name), err)
 }
 
 // rollback makes an earlier version the next one.
-func (j *job) rollback(ctx context.Context, outer bookkeeping, step *Step, target *kept) error {
+func (j *job) rollback(outer, ctx context.Context, step *Step, target *kept) error {
 	o := j.spec.Rollback
 	last, previous, err := j.previous(ctx, step)
 	if err != nil {
@@ -160,7 +159,7 @@ func (j *job) rollback(ctx context.Context, outer bookkeeping, step *Step, targe
 		hooks: !o.DisableHooks, wait: !o.DisableWait, jobs: !o.DisableJobs,
 	})
 	if err != nil && o.CleanupOnFail {
-		err = errors.Join(err, j.deleteCreated(outer.ctx, step, objects))
+		err = errors.Join(err, j.deleteCreated(outer, step, objects))
 	}
 	wanted := j.intent
 	j.intent = intent // what was rolled back to is another intent
@@ -253,8 +252,7 @@ func (j *job) roll(ctx context.Context, k *kept, a *applying, r rollOut) error {
 }
 
 // finish stores what has become of a version.
-func (j *job) finish(outer bookkeeping, k *kept, success, failure string, err error) error {
-	ctx := outer.ctx
+func (j *job) finish(ctx context.Context, k *kept, success, failure string, err error) error {
 	if ctx.Err() != nil { // nothing can be written: the next Reconcile unlocks it
 		return errors.Join(err, context.Cause(ctx))
 	}
@@ -354,7 +352,7 @@ func (j *job) previous(ctx context.Context, step *Step) (*kept, []*unstructured.
 }
 
 // uninstall deletes the objects and the history.
-func (j *job) uninstall(ctx context.Context, outer bookkeeping, step *Step) error {
+func (j *job) uninstall(outer, ctx context.Context, step *Step) error {
 	o := j.spec.Uninstall
 	last, objects, err := j.previous(ctx, step)
 	if err != nil {
@@ -390,7 +388,7 @@ func (j *job) uninstall(ctx context.Context, outer bookkeeping, step *Step) erro
 			return err
 		}
 	}
-	return j.forget(outer.ctx, last)
+	return j.forget(outer, last)
 }
 
 // forget ends the history of a release that is uninstalled.
@@ -432,17 +430,17 @@ func (j *job) unlock(ctx context.Context, step *Step) error {
 }
 
 // test runs the tests of the version that is deployed.
-func (j *job) test(ctx context.Context, outer bookkeeping, step *Step) error {
+func (j *job) test(outer, ctx context.Context, step *Step) error {
 	k, err := j.read(ctx)
 	if err != nil {
 		return err
 	}
 	step.Version = k.Version
 	err = j.hooks(ctx, step, k, testEvent, j.wantsTest)
-	if outer.ctx.Err() != nil {
-		return errors.Join(err, context.Cause(outer.ctx))
+	if outer.Err() != nil {
+		return errors.Join(err, context.Cause(outer))
 	}
-	if stored := j.store.update(outer.ctx, k); stored != nil {
+	if stored := j.store.update(outer, k); stored != nil {
 		return errors.Join(err, stored)
 	}
 	snap := j.state.latest()

@@ -31,7 +31,7 @@ func TestAttackTenantWithoutRights(t *testing.T) {
 	require.NoError(t, err)
 	spec := w.spec(chart(t, "1.0.0", nil))
 	_, err = tenant.Reconcile(t.Context(), spec, release.State{})
-	require.ErrorContains(t, err, "forbidden")
+	require.ErrorContains(t, err, "Forbidden")
 	require.Empty(t, w.names(secrets(), "owner=helm"))
 
 	grant(w, "secrets", "configmaps")
@@ -61,7 +61,7 @@ func grant(w *world, resources ...string) {
 			"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": "tenant", "namespace": w.namespace}}},
 	} {
 		body["apiVersion"], body["metadata"] = group+"/v1", map[string]any{"name": "tenant"}
-		_, err := w.client.Resource(resource(group, "v1", kind)).Namespace(w.namespace).Create(w.Context(), &unstructured.Unstructured{Object: body}, metav1.CreateOptions{})
+		_, err := w.client.Resource(resource(group, kind)).Namespace(w.namespace).Create(w.Context(), &unstructured.Unstructured{Object: body}, metav1.CreateOptions{})
 		require.NoError(w, err)
 	}
 }

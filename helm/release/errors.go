@@ -160,11 +160,8 @@ type ActionError struct {
 
 func (e *ActionError) Error() string {
 	text := fmt.Sprintf("release %s: %s failed: %s", e.Release, e.Action, clip.Quote(e.Err.Error(), maxMessage))
-	switch e.Remediation {
-	case Rollback:
-		text += " (it was rolled back)"
-	case Uninstall:
-		text += " (it was uninstalled)"
+	if e.Remediation != "" {
+		text += fmt.Sprintf(" (then: %s)", e.Remediation)
 	}
 	return text
 }

@@ -92,7 +92,7 @@ func TestHookThatDoesNotEnd(t *testing.T) {
 
 func TestHookDoesNotDeleteWhatIsNone(t *testing.T) {
 	w := api(t)
-	w.helm("install", "other", onDisk(t, "1.0.0", map[string]string{"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}))
+	w.helm("install", "other", onDisk(t, map[string]string{"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}))
 	uid := w.get(configMaps(), "a").GetUID()
 	_, err := w.reconcile(w.spec(chart(t, "1.0.0", map[string]string{"templates/a.yaml": configHook("a", "pre-install", "")})))
 	require.ErrorContains(t, err, "it is no hook")

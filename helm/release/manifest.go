@@ -78,13 +78,13 @@ func (j *job) manifest(out *helm.Rendered, objects []*unstructured.Unstructured)
 	seen := map[Object]bool{}
 	for _, obj := range objects {
 		if obj == nil || obj.GetKind() == "" || obj.GetAPIVersion() == "" || obj.GetName() == "" {
-			return "", &badObject{errors.New("an object has no apiVersion, no kind or no name")}
+			return "", &manifestError{errors.New("an object has no apiVersion, no kind or no name")}
 		}
-		if key := objectOf(obj).same(); seen[key] {
-			return "", &badObject{fmt.Errorf("%s is there twice", key)}
-		} else { //nolint:revive // key belongs to the condition
-			seen[key] = true
+		key := objectOf(obj).same()
+		if seen[key] {
+			return "", &manifestError{fmt.Errorf("%s is there twice", key)}
 		}
+		seen[key] = true
 		source := out.Source(obj)
 		if len(j.spec.Labels)+len(j.spec.Annotations) > 0 {
 			obj = obj.DeepCopy()

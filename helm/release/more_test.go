@@ -42,14 +42,14 @@ func TestDefinitionsAndTheirObjectsAtOnce(t *testing.T) {
 				"apiVersion: " + group + "/v1\nkind: Thing\nmetadata: {name: it}\ncolor: red\n{{ end }}\n"
 			spec := w.spec(chart(t, "1.0.0", map[string]string{dir + "crd.yaml": definition(group, "color"), "templates/thing.yaml": thing}))
 			w.must(spec, release.Install)
-			things := resource(group, "v1", "things")
+			things := resource(group, "things")
 			require.NotNil(t, w.get(things, "it"))
 
 			changed := map[string]string{dir + "crd.yaml": definition(group, "color: {type: string}, size"), "templates/thing.yaml": thing}
 			spec.Chart = chart(t, "1.1.0", changed)
 			spec.Upgrade.CRDs = release.CreateReplaceCRDs
 			w.must(spec, release.Upgrade)
-			crd, err := w.client.Resource(resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")).Get(t.Context(), "things."+group, metav1.GetOptions{})
+			crd, err := w.client.Resource(resource("apiextensions.k8s.io", "customresourcedefinitions")).Get(t.Context(), "things."+group, metav1.GetOptions{})
 			require.NoError(t, err)
 			require.Contains(t, text(crd.Object["spec"]), `"size"`)
 
@@ -64,7 +64,7 @@ func TestSkippedDefinitions(t *testing.T) {
 	spec := w.spec(chart(t, "1.0.0", map[string]string{"crds/crd.yaml": definition("skipped.example.test", "color")}))
 	spec.Install.CRDs = release.SkipCRDs
 	w.must(spec, release.Install)
-	list, err := w.client.Resource(resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")).List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=things.skipped.example.test"})
+	list, err := w.client.Resource(resource("apiextensions.k8s.io", "customresourcedefinitions")).List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=things.skipped.example.test"})
 	require.NoError(t, err)
 	require.Empty(t, list.Items)
 }
@@ -149,7 +149,7 @@ func TestNamespacesAndStorageApart(t *testing.T) {
 	w.must(spec)
 	_, err = w.engine.Uninstall(t.Context(), spec, w.state)
 	require.NoError(t, err)
-	require.NoError(t, w.client.Resource(resource("", "v1", "namespaces")).Delete(t.Context(), spec.Namespace, metav1.DeleteOptions{}))
+	require.NoError(t, w.client.Resource(resource("", "namespaces")).Delete(t.Context(), spec.Namespace, metav1.DeleteOptions{}))
 }
 
 func TestImmutableFieldsAreChangedByRecreation(t *testing.T) {
@@ -174,12 +174,7 @@ func TestRollbackTargetThatWasEditedIsNotUsed(t *testing.T) {
 	good.Upgrade.Remediation.Retries = 5
 	w.must(good, release.Install)
 	bad := good
-	bad.Chart = chart(t, "2.0.0", failing(t, "2.0.0"))
-	w.meter.Observe(func(method, _ string) {
-		if method == "PATCH" {
-			w.meter.Observe(nil)
-		}
-	})
+	bad.Chart = chart(t, "2.0.0", failing())
 	w.edit(secrets(), "sh.helm.release.v1.shop.v1", func(obj map[string]any) {
 		obj["data"].(map[string]any)["release"] = "bm90IGEgcmVsZWFzZQ=="
 	})

@@ -83,7 +83,7 @@ func (j *job) remove(ctx context.Context, why string) error {
 		return nil
 	}
 	err := j.act(ctx, Uninstall, why, j.spec.Uninstall.Timeout, func(timed context.Context, step *Step) error {
-		return j.uninstall(timed, bookkeeping{ctx}, step)
+		return j.uninstall(ctx, timed, step)
 	})
 	if err != nil {
 		j.result.Left = Broken
@@ -315,24 +315,23 @@ func (j *job) change(ctx context.Context) (Action, error) {
 
 // do takes an action.
 func (j *job) do(ctx context.Context, action Action, why string) error {
-	outer := bookkeeping{ctx}
 	j.written = false
 	timeout := j.spec.Timeout
 	do := func(timed context.Context, step *Step) error { return j.unlock(timed, step) }
 	switch action {
 	case Install:
 		timeout = j.spec.Install.Timeout
-		do = func(timed context.Context, step *Step) error { return j.install(timed, outer, step) }
+		do = func(timed context.Context, step *Step) error { return j.install(ctx, timed, step) }
 	case Upgrade:
 		timeout = j.spec.Upgrade.Timeout
-		do = func(timed context.Context, step *Step) error { return j.upgrade(timed, outer, step) }
+		do = func(timed context.Context, step *Step) error { return j.upgrade(ctx, timed, step) }
 	case Uninstall:
 		timeout = j.spec.Uninstall.Timeout
-		do = func(timed context.Context, step *Step) error { return j.uninstall(timed, outer, step) }
+		do = func(timed context.Context, step *Step) error { return j.uninstall(ctx, timed, step) }
 	case Test:
 		timeout = j.spec.Test.Timeout
 		j.written = true
-		do = func(timed context.Context, step *Step) error { return j.test(timed, outer, step) }
+		do = func(timed context.Context, step *Step) error { return j.test(ctx, timed, step) }
 	case CorrectDrift:
 		do = j.correctDrift
 	case Unlock, Rollback:
@@ -416,10 +415,9 @@ func (r Remediation) lastFailure(action Action) bool {
 
 // undo takes the action that undoes a failure.
 func (j *job) undo(ctx context.Context, action Action, cause error) (Action, error) {
-	outer := bookkeeping{ctx}
 	why := "the " + string(j.state.Attempts.LastAction) + " failed"
 	if action == Uninstall {
-		err := j.act(ctx, action, why, j.spec.Uninstall.Timeout, func(timed context.Context, step *Step) error { return j.uninstall(timed, outer, step) })
+		err := j.act(ctx, action, why, j.spec.Uninstall.Timeout, func(timed context.Context, step *Step) error { return j.uninstall(ctx, timed, step) })
 		if err != nil {
 			return "", &ActionError{Release: j.spec.Name, Action: action, Err: errors.Join(err, cause)}
 		}
@@ -430,7 +428,7 @@ func (j *job) undo(ctx context.Context, action Action, cause error) (Action, err
 	if err != nil || target == nil {
 		return "", err
 	}
-	err = j.act(ctx, Rollback, why, j.spec.Rollback.Timeout, func(timed context.Context, step *Step) error { return j.rollback(timed, outer, step, target) })
+	err = j.act(ctx, Rollback, why, j.spec.Rollback.Timeout, func(timed context.Context, step *Step) error { return j.rollback(ctx, timed, step, target) })
 	if err != nil {
 		j.state.Attempts.Remediated = true // an upgrade may do better than another rollback
 		return "", &ActionError{Release: j.spec.Name, Action: Rollback, Err: errors.Join(err, cause)}

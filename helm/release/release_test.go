@@ -78,7 +78,7 @@ func TestNoChangeCostsOneRequest(t *testing.T) {
 
 func TestHelmCommandAndEngineTakeTurns(t *testing.T) {
 	w := api(t)
-	dir := onDisk(t, "1.0.0", map[string]string{"templates/old.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n"})
+	dir := onDisk(t, map[string]string{"templates/old.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: old}\n"})
 	w.helm("install", "shop", dir, "--set", "color=green")
 	spec := w.spec(chart(t, "1.0.0", nil))
 	spec.Values = map[string]any{"color": "blue"}
@@ -116,7 +116,7 @@ func TestHelmCommandAndEngineTakeTurns(t *testing.T) {
 func TestFieldsOfTheHelmCommandGoWithTheChart(t *testing.T) {
 	w := api(t)
 	extra := map[string]string{"templates/config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop-config}\ndata: {color: red, more: stuff}\n"}
-	w.helm("install", "shop", onDisk(t, "1.0.0", extra))
+	w.helm("install", "shop", onDisk(t, extra))
 	require.Equal(t, "stuff", w.value("shop-config", "more"))
 	w.must(w.spec(chart(t, "1.0.0", nil)), release.Upgrade)
 	require.Empty(t, w.value("shop-config", "more"))
@@ -160,14 +160,13 @@ func TestMaxHistory(t *testing.T) {
 }
 
 // failing is a chart whose Job never ends as it should.
-func failing(t *testing.T, version string) map[string]string {
-	t.Helper()
+func failing() map[string]string {
 	return map[string]string{"templates/bad.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad}\ndata: {x: {y: z}}\n"}
 }
 
 func TestFailedInstallIsUninstalledAndTriedAgain(t *testing.T) {
 	w := api(t)
-	spec := w.spec(chart(t, "1.0.0", failing(t, "1.0.0")))
+	spec := w.spec(chart(t, "1.0.0", failing()))
 	spec.Install.Remediation.Retries = 1
 
 	result, err := w.reconcile(spec)
@@ -207,7 +206,7 @@ func TestFailedUpgradeIsRolledBack(t *testing.T) {
 	good.Upgrade.Remediation.Retries = 1
 	w.must(good, release.Install)
 	bad := good
-	bad.Chart = chart(t, "2.0.0", failing(t, "2.0.0"))
+	bad.Chart = chart(t, "2.0.0", failing())
 
 	result, err := w.reconcile(bad)
 	var failure *release.ActionError
@@ -235,7 +234,7 @@ func TestFailedUpgradeIsRolledBack(t *testing.T) {
 
 func TestRetryOnFailureUpgradesOverAndOver(t *testing.T) {
 	w := api(t)
-	spec := w.spec(chart(t, "1.0.0", failing(t, "1.0.0")))
+	spec := w.spec(chart(t, "1.0.0", failing()))
 	spec.Install.Strategy, spec.Upgrade.Strategy = release.RetryOnFailure, release.RetryOnFailure
 	spec.Upgrade.RetryInterval = 7 * time.Second
 	result, err := w.reconcile(spec)
@@ -252,7 +251,7 @@ func TestRetryOnFailureUpgradesOverAndOver(t *testing.T) {
 
 func TestNothingToRollBackTo(t *testing.T) {
 	w := api(t)
-	spec := w.spec(chart(t, "1.0.0", failing(t, "1.0.0")))
+	spec := w.spec(chart(t, "1.0.0", failing()))
 	_, err := w.reconcile(spec)
 	require.ErrorIs(t, err, release.ErrExhausted)
 	spec.Epoch, spec.Upgrade.Remediation.Retries = "2", 1
@@ -293,7 +292,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 
 func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	w := api(t)
-	w.helm("install", "other", onDisk(t, "1.0.0", map[string]string{
+	w.helm("install", "other", onDisk(t, map[string]string{
 		"templates/config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop-config}\ndata: {color: theirs}\n"}))
 	spec := w.spec(chart(t, "1.0.0", map[string]string{"templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}))
 	_, err := w.reconcile(spec)

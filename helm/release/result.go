@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gitopskit/gitopskit/internal/clip"
 )
@@ -81,10 +80,6 @@ func (o Object) String() string {
 		return o.Kind + "/" + o.Name
 	}
 	return o.Kind + "/" + o.Namespace + "/" + o.Name
-}
-
-func (o Object) gvk() schema.GroupVersionKind {
-	return schema.GroupVersionKind{Group: o.Group, Version: o.Version, Kind: o.Kind}
 }
 
 func (o Object) secret() bool { return o.Group == "" && o.Kind == "Secret" }

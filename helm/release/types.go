@@ -117,12 +117,12 @@ func (j *job) target(ctx context.Context, obj *unstructured.Unstructured) (kube.
 	}
 	t := kube.Target{GroupVersionResource: kind.GroupVersion().WithResource(kind.Resource), Namespace: obj.GetNamespace(), Name: obj.GetName()}
 	if err := t.Check(); err != nil {
-		return t, &ObjectError{Object: objectOf(obj), Op: "map", Reason: err.Error(), Err: &badObject{err}}
+		return t, &ObjectError{Object: objectOf(obj), Op: "map", Reason: err.Error(), Err: &manifestError{err}}
 	}
 	return t, nil
 }
 
-// badObject is a fault of the manifest.
-type badObject struct{ error }
+// manifestError is a fault of the manifest.
+type manifestError struct{ error }
 
-func (badObject) Terminal() bool { return true }
+func (manifestError) Terminal() bool { return true }

@@ -128,14 +128,14 @@ func (w *world) history() []string {
 	return out
 }
 
-func resource(group, version, name string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: group, Version: version, Resource: name}
+func resource(group, name string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: group, Version: "v1", Resource: name}
 }
 
-func configMaps() schema.GroupVersionResource  { return resource("", "v1", "configmaps") }
-func secrets() schema.GroupVersionResource     { return resource("", "v1", "secrets") }
-func jobs() schema.GroupVersionResource        { return resource("batch", "v1", "jobs") }
-func deployments() schema.GroupVersionResource { return resource("apps", "v1", "deployments") }
+func configMaps() schema.GroupVersionResource  { return resource("", "configmaps") }
+func secrets() schema.GroupVersionResource     { return resource("", "secrets") }
+func jobs() schema.GroupVersionResource        { return resource("batch", "jobs") }
+func deployments() schema.GroupVersionResource { return resource("apps", "deployments") }
 
 // get reads an object; nil if there is none.
 func (w *world) get(gvr schema.GroupVersionResource, name string) *unstructured.Unstructured {
@@ -209,10 +209,10 @@ func chart(t testing.TB, version string, files map[string]string) *helm.Chart {
 }
 
 // onDisk writes a chart for the helm command.
-func onDisk(t testing.TB, version string, files map[string]string) string {
+func onDisk(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, file := range chartFiles(version, files) {
+	for name, file := range chartFiles("1.0.0", files) {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, file.Data, 0o600))

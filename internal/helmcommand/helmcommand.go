@@ -32,10 +32,10 @@ func Ensure(ctx context.Context) (string, error) {
 	digest := sha256.Sum256(append(sum, runtime.Version()...))
 	dir := filepath.Join(cache, "gitopskit", "helm-"+hex.EncodeToString(digest[:6]))
 	program := filepath.Join(dir, "helm")
-	if _, err := os.Stat(program); err == nil {
+	if _, err := os.Stat(program); err == nil { //nolint:gosec // it is in the user's cache
 		return program, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil { //nolint:gosec // it is in the user's cache
 		return "", err
 	}
 	return program, build(ctx, module, dir, program)
@@ -49,13 +49,14 @@ func build(ctx context.Context, module, dir, program string) error {
 	}
 	defer os.RemoveAll(temp) //nolint:errcheck // it is in a cache
 	fresh := filepath.Join(temp, "helm")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", fresh, "helm.sh/helm/v3/cmd/helm")
+	cmd := exec.CommandContext( //nolint:gosec // a program of the toolchain
+		ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", fresh, "helm.sh/helm/v3/cmd/helm")
 	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the helm command: %w:\n%s", err, out)
 	}
-	return os.Rename(fresh, program)
+	return os.Rename(fresh, program) //nolint:gosec // it is in the user's cache
 }
 
 // moduleFolder finds tools/helm from where this file is.
