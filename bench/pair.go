@@ -26,7 +26,7 @@ func pairs() []Pair {
 			Ours:     "kustomize/ours",
 			Peer:     "kustomize/peer",
 		},
-	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), conditionsPairs())...)
+	}, slices.Concat(ssaPairs(), gcPairs(), gitPairs(), helmPairs(), conditionsPairs())...)
 }
 
 func conditionsPairs() []Pair {
@@ -90,6 +90,25 @@ func gitPairs() []Pair {
 		fetch("semver-1000-tags", "history"),
 		fetch("commit-pin", "history"),
 		fetch("large-blob", "blob"),
+	}
+}
+
+func helmPairs() []Pair {
+	command := func(name string) Pair {
+		return Pair{Name: "helm/" + name, PeerName: "helm --wait v3.22.0", Server: true, Pods: true, Heavy: true, Command: true,
+			Ours: "helm/ours", Peer: "helm/command"}
+	}
+	return []Pair{
+		{
+			Name:     "helm/noop-100",
+			PeerName: "helm.sh/helm/v3/pkg/action v3.22.0, upgrade --dry-run=server",
+			Server:   true,
+			Heavy:    true,
+			Ours:     "helm/ours",
+			Peer:     "helm/peer",
+		},
+		command("install-podinfo"),
+		command("upgrade-podinfo"),
 	}
 }
 
