@@ -17,7 +17,8 @@
 // # Guarantees
 //
 //   - A release that is as it should be costs one request; with drift detection one
-//     more for each type and namespace of its objects, whose metadata alone is read.
+//     more for each type and namespace of its objects, whose metadata alone is read,
+//     or with none where [Engine.Watch] is used.
 //   - The history is Helm 3's: helm list, history, status, get, upgrade, rollback,
 //     test and uninstall work on it.
 //   - What others did is found and brought back: an upgrade, a rollback or an

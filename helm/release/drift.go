@@ -106,21 +106,41 @@ func (j *job) moved(ctx context.Context) (map[Object]bool, error) {
 	}
 	moved := map[Object]bool{}
 	for p, expected := range places {
-		_, err := j.client.Scan(ctx, p.GroupVersionResource, p.namespace, managedByLabel+"="+managedBy, func(l *kube.Listed) error {
-			e, ok := expected[string(l.Name)]
-			if ok && e.UID == string(l.UID) && e.ResourceVersion == string(l.ResourceVersion) && !l.Deleting {
-				delete(expected, e.Object.Name)
+		if !j.watched(p, expected) {
+			if err := j.listed(ctx, p, expected); err != nil {
+				return nil, err
 			}
-			return nil
-		})
-		if err != nil && !kube.TypeNotServed(err) {
-			return nil, fmt.Errorf("list %s to find drift: %s: %w", p.Resource, kube.Explain(err), err)
 		}
 		for _, l := range expected {
 			moved[l.Object.same()] = true
 		}
 	}
 	return moved, nil
+}
+
+// watched drops the objects that are as expected, if there is a watch to believe.
+func (j *job) watched(p place, expected map[string]LiveObject) bool {
+	ws := j.watching.Load()
+	if ws == nil {
+		return false
+	}
+	w := ws.of(p)
+	return w != nil && w.drop(expected)
+}
+
+// listed drops the objects that are as expected, by a list.
+func (j *job) listed(ctx context.Context, p place, expected map[string]LiveObject) error {
+	_, err := j.client.Scan(ctx, p.GroupVersionResource, p.namespace, managedByLabel+"="+managedBy, func(l *kube.Listed) error {
+		e, ok := expected[string(l.Name)]
+		if ok && e.UID == string(l.UID) && e.ResourceVersion == string(l.ResourceVersion) && !l.Deleting {
+			delete(expected, e.Object.Name)
+		}
+		return nil
+	})
+	if err != nil && !kube.TypeNotServed(err) {
+		return fmt.Errorf("list %s to find drift: %s: %w", p.Resource, kube.Explain(err), err)
+	}
+	return nil
 }
 
 func (j *job) optsOut(obj *unstructured.Unstructured) bool {

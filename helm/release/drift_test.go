@@ -3,6 +3,7 @@ package release_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,4 +96,32 @@ func TestIgnoreRulesThatAreWrong(t *testing.T) {
 		var wrong *release.SpecError
 		require.ErrorAs(t, err, &wrong)
 	}
+}
+
+func TestWatchedDriftCostsOneRequest(t *testing.T) {
+	w := api(t)
+	stop, err := w.engine.Watch(t.Context())
+	require.NoError(t, err)
+	defer stop()
+	_, err = w.engine.Watch(t.Context())
+	require.Error(t, err, "once is enough")
+	spec := w.spec(chart(t, "1.0.0", driftFiles()))
+	spec.Wait.Disable, spec.Drift.Mode = true, release.DriftCorrect
+	w.must(spec, release.Install)
+	require.Eventually(t, func() bool {
+		before := w.meter.Count()
+		w.must(spec)
+		return w.meter.Count().Sub(before).Requests == 1
+	}, 30*time.Second, 10*time.Millisecond)
+
+	w.edit(configMaps(), "shop-config", func(obj map[string]any) { obj["data"].(map[string]any)["color"] = "pink" })
+	require.Eventually(t, func() bool {
+		_, err := w.reconcile(spec)
+		return err == nil && w.value("shop-config", "color") == "red"
+	}, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, w.client.Resource(configMaps()).Namespace(w.namespace).Delete(t.Context(), "shop-config", metav1.DeleteOptions{}))
+	require.Eventually(t, func() bool {
+		_, err := w.reconcile(spec)
+		return err == nil && w.get(configMaps(), "shop-config") != nil
+	}, 30*time.Second, 10*time.Millisecond)
 }

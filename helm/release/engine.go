@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 
 	"k8s.io/client-go/rest"
@@ -45,6 +46,8 @@ type Engine struct {
 	types  *typeCache
 	opts   Options
 	family *family
+
+	watching *atomic.Pointer[watches]
 }
 
 // family are the engines that act as others.
@@ -66,7 +69,7 @@ func New(cfg *rest.Config, opts Options) (*Engine, error) {
 		return nil, fmt.Errorf("release: %w", err)
 	}
 	return &Engine{client: client, types: &typeCache{client: client}, opts: opts,
-		family: &family{base: client, by: map[string]*Engine{}}}, nil
+		family: &family{base: client, by: map[string]*Engine{}}, watching: &atomic.Pointer[watches]{}}, nil
 }
 
 // As returns an Engine that acts as another user, such as
@@ -90,7 +93,7 @@ func (e *Engine) As(user string, groups ...string) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("release: %w", err)
 	}
-	other := &Engine{client: client, types: e.types, opts: e.opts, family: f}
+	other := &Engine{client: client, types: e.types, opts: e.opts, family: f, watching: &atomic.Pointer[watches]{}}
 	f.by[key], f.age = other, append(f.age, key)
 	if len(f.age) > e.opts.MaxIdentities {
 		delete(f.by, f.age[0])
