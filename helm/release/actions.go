@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -108,6 +109,11 @@ func (j *job) upgrade(outer, ctx context.Context, step *Step) error {
 	if err != nil {
 		return err
 	}
+	if o.PreserveValues && last != nil {
+		if j.spec.Values, err = preserved(last, j.spec.Values); err != nil {
+			return err
+		}
+	}
 	step.Version = j.latest().version + 1
 	k := j.version(step.Version, PendingUpgrade, "Preparing upgrade", last)
 	objects, err := j.prepare(ctx, step, k, prepare{crds: o.CRDs, skipSchema: o.SkipSchema, upgrade: true, takeOwnership: o.TakeOwnership, previous: previous})
@@ -126,6 +132,30 @@ func (j *job) upgrade(outer, ctx context.Context, step *Step) error {
 		err = errors.Join(err, j.deleteCreated(outer, step, objects))
 	}
 	return j.finish(outer, k, "Upgrade complete", fmt.Sprintf("Upgrade %q failed: ", k.Name), err)
+}
+
+// preserved merges values over those of the last version.
+func preserved(last *kept, values map[string]any) (map[string]any, error) {
+	old := map[string]any{}
+	if len(last.Config) > 0 {
+		if err := json.Unmarshal(last.Config, &old); err != nil {
+			return nil, fmt.Errorf("the values of version %d: %w", last.Version, errNotRecord)
+		}
+	}
+	overlay(old, values)
+	return old, nil
+}
+
+// overlay merges b over a.
+func overlay(a, b map[string]any) {
+	for key, value := range b {
+		below, ok := a[key].(map[string]any)
+		if over, both := value.(map[string]any); ok && both {
+			overlay(below, over)
+			continue
+		}
+		a[key] = value
+	}
 }
 
 // rollback makes an earlier version the next one.

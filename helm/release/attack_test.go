@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,9 +36,11 @@ func TestAttackTenantWithoutRights(t *testing.T) {
 	require.Empty(t, w.names(secrets(), "owner=helm"))
 
 	grant(w, "secrets", "configmaps")
-	result, err := tenant.Reconcile(t.Context(), spec, release.State{})
-	require.NoError(t, err)
-	w.state = result.State
+	require.Eventually(t, func() bool { // the server learns of the grant by a watch of its own
+		result, err := tenant.Reconcile(t.Context(), spec, release.State{})
+		w.state = result.State
+		return err == nil
+	}, 30*time.Second, 10*time.Millisecond)
 	again, err := w.engine.As("system:serviceaccount:" + w.namespace + ":tenant")
 	require.NoError(t, err)
 	require.Same(t, tenant, again)

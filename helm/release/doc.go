@@ -48,8 +48,9 @@
 // A record unpacks to at most 64 MiB and a version fits into a Secret of 1 MiB. An
 // action takes at most its timeout. At most 10 snapshots, 100 fields of drift for
 // each object, 40 lines of log for each action. Values of an earlier version are
-// not reused. Pod logs of hooks are not read. Two controllers must not keep the
-// same release.
+// not reused. Pod logs of hooks are not read; hooks need a name. Two controllers
+// must not keep the same release: a pending action is taken for one that nobody
+// works on any more, and unlocked at once.
 //
 // # Threat model
 //

@@ -102,16 +102,6 @@ func (e *Engine) As(user string, groups ...string) (*Engine, error) {
 	return other, nil
 }
 
-// IdentityError refuses an identity that the server would take for another one.
-type IdentityError struct{ Name string }
-
-func (e *IdentityError) Error() string {
-	return fmt.Sprintf("release: impersonate %.100q: a name must not be empty, begin or end with white space, or hold control characters", e.Name)
-}
-
-// Terminal reports that trying again does not help.
-func (e *IdentityError) Terminal() bool { return true }
-
 // Close closes idle connections.
 func (e *Engine) Close() { e.client.CloseIdle() }
 

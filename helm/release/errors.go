@@ -27,6 +27,16 @@ func (e *SpecError) Error() string {
 // Terminal reports that trying again does not help.
 func (e *SpecError) Terminal() bool { return true }
 
+// IdentityError refuses an identity that the server would take for another one.
+type IdentityError struct{ Name string }
+
+func (e *IdentityError) Error() string {
+	return fmt.Sprintf("release: impersonate %.100q: a name must not be empty, begin or end with white space, or hold control characters", e.Name)
+}
+
+// Terminal reports that trying again does not help.
+func (e *IdentityError) Terminal() bool { return true }
+
 // StorageError says that the history of a release could not be read or written.
 // Of what the server said, only the code and the fields are kept.
 type StorageError struct {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitopskit/gitopskit/helm/release"
+	"github.com/gitopskit/gitopskit/internal/controlplane"
 )
 
 func definition(group, field string) string {
@@ -222,4 +223,89 @@ func TestProgressTellsTheState(t *testing.T) {
 	require.Equal(t, release.Install, events[0].Action)
 	require.True(t, events[1].Done)
 	require.Len(t, events[1].State.History, 1)
+}
+
+// What the helm command installed has fields that only it owns; lists as well.
+func TestListItemsOfTheHelmCommandGoWithTheChart(t *testing.T) {
+	w := api(t)
+	with := func(env string) map[string]string {
+		return map[string]string{"templates/deployment.yaml": deployment + "        env: [" + env + "]\n"}
+	}
+	w.helm("install", "shop", onDisk(t, with("{name: A, value: a}, {name: B, value: b}")))
+	spec := w.spec(chart(t, "1.1.0", with("{name: B, value: b2}, {name: C, value: c}")))
+	spec.Wait.Disable = true
+	w.must(spec, release.Upgrade)
+	env := func() string {
+		containers, _, _ := nested(w.get(deployments(), "shop").Object, "spec", "template", "spec", "containers")
+		return text(containers.([]any)[0].(map[string]any)["env"])
+	}
+	require.Equal(t, `[{"name":"B","value":"b2"},{"name":"C","value":"c"}]`, env())
+	w.helm("rollback", "shop", "1")
+	require.JSONEq(t, `[{"name":"A","value":"a"},{"name":"B","value":"b"}]`, env())
+	w.must(spec, release.Upgrade)
+	require.Equal(t, `[{"name":"B","value":"b2"},{"name":"C","value":"c"}]`, env())
+}
+
+func TestPreservedValues(t *testing.T) {
+	w := api(t)
+	spec := w.spec(chart(t, "1.0.0", nil))
+	spec.Values = map[string]any{"color": "blue", "deep": map[string]any{"a": 1}}
+	w.must(spec, release.Install)
+	spec.Upgrade.PreserveValues = true
+	spec.Values = map[string]any{"deep": map[string]any{"b": 2}}
+	w.must(spec, release.Upgrade)
+	require.Equal(t, "blue", w.value("shop-config", "color"))
+	require.Contains(t, w.helm("get", "values", "shop"), "a: 1\n  b: 2")
+	w.must(spec)
+}
+
+func TestFailedUpgradeIsCleanedUp(t *testing.T) {
+	w := api(t)
+	spec := w.spec(chart(t, "1.0.0", nil))
+	w.must(spec, release.Install)
+	files := failing()
+	files["templates/more.yaml"] = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: more}\n"
+	spec.Chart = chart(t, "2.0.0", files)
+	spec.Upgrade.CleanupOnFail = true
+	result, err := w.reconcile(spec)
+	require.ErrorIs(t, err, release.ErrExhausted)
+	require.Contains(t, changes(result.Steps[0]), "deleted ServiceAccount/"+w.namespace+"/more")
+	require.Nil(t, w.get(resource("", "serviceaccounts"), "more"))
+}
+
+func TestKeptHistory(t *testing.T) {
+	w := api(t)
+	spec := w.spec(chart(t, "1.0.0", nil))
+	spec.Uninstall.KeepHistory = true
+	w.must(spec, release.Install)
+	_, err := w.engine.Uninstall(t.Context(), spec, w.state)
+	require.NoError(t, err)
+	require.Equal(t, []string{"uninstalled"}, w.history())
+	require.Nil(t, w.get(configMaps(), "shop-config"))
+	spec.Uninstall.KeepHistory = false
+	_, err = w.engine.Uninstall(t.Context(), spec, release.State{})
+	require.NoError(t, err)
+	require.Empty(t, w.names(secrets(), "owner=helm"))
+}
+
+// A server that goes away in the middle is no failure of the release.
+func TestServerGoesAway(t *testing.T) {
+	plane, err := controlplane.Start(t.Context(), controlplane.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = plane.Close() })
+	w := newWorld(t, plane)
+	spec := w.spec(chart(t, "1.0.0", nil))
+	spec.Install.Timeout = 5 * time.Second
+	w.meter.Observe(func(method, _ string) {
+		if method == "PATCH" {
+			_ = plane.StopServer()
+		}
+	})
+	_, err = w.reconcile(spec)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, release.ErrExhausted)
+	w.meter.Observe(nil)
+	require.NoError(t, plane.StartServer(t.Context()))
+	w.must(spec, release.Unlock, release.Upgrade)
+	require.Equal(t, "red", w.value("shop-config", "color"))
 }

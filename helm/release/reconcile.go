@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gitopskit/gitopskit/internal/clip"
+	"github.com/gitopskit/gitopskit/internal/kube"
 )
 
 // Reconcile makes a release what the Spec asks for, and says what it did. state is
@@ -80,7 +81,10 @@ func (j *job) remove(ctx context.Context, why string) error {
 	if latest := j.latest(); latest == nil || latest.status == Uninstalled {
 		j.result.Found = Absent
 		j.state = State{}
-		return nil
+		if latest == nil || j.spec.Uninstall.KeepHistory {
+			return nil
+		}
+		return j.forget(ctx, nil)
 	}
 	err := j.act(ctx, Uninstall, why, j.spec.Uninstall.Timeout, func(timed context.Context, step *Step) error {
 		return j.uninstall(ctx, timed, step)
@@ -344,6 +348,9 @@ func (j *job) failed(ctx context.Context, action Action, err error) error {
 	j.result.Left = Broken
 	if ctx.Err() != nil || errors.Is(err, ErrBusy) {
 		return err // not the release's fault
+	}
+	if kube.Unreachable(err) { // nor that: it is unlocked when the server is back
+		return &ActionError{Release: j.spec.Name, Action: action, Err: err}
 	}
 	a := &j.state.Attempts
 	release := action

@@ -138,6 +138,8 @@ type UpgradeOptions struct {
 	TakeOwnership bool
 	Recreate      bool // delete and create what has an immutable field changed
 	CleanupOnFail bool // delete what a failed upgrade created
+	// PreserveValues merges the Spec's values over those of the last version.
+	PreserveValues bool
 	// InPlace upgrades to a chart of another name; by default the release is
 	// uninstalled and installed.
 	InPlace       bool
@@ -228,6 +230,12 @@ func (s *Spec) complete() error {
 	}
 	if s.Chart == nil {
 		return &SpecError{Field: "Chart", Reason: "it is missing"}
+	}
+	for field, d := range map[string]time.Duration{"Timeout": s.Timeout, "Install.Timeout": s.Install.Timeout, "Upgrade.Timeout": s.Upgrade.Timeout,
+		"Rollback.Timeout": s.Rollback.Timeout, "Uninstall.Timeout": s.Uninstall.Timeout, "Test.Timeout": s.Test.Timeout} {
+		if d < 0 {
+			return &SpecError{Field: field, Reason: "it is negative"}
+		}
 	}
 	for i, c := range s.Wait.Checks {
 		if c.Func == nil || c.Kind == "" {
