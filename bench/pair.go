@@ -101,7 +101,7 @@ func helmPairs() []Pair {
 	return []Pair{
 		{
 			Name:     "helm/noop-100",
-			PeerName: "helm.sh/helm/v3/pkg/action v3.22.0, upgrade --dry-run=server",
+			PeerName: "helm.sh/helm/v3 v3.22.0",
 			Server:   true,
 			Heavy:    true,
 			Ours:     "helm/ours",

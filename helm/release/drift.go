@@ -13,6 +13,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/releaseutil"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -128,20 +129,33 @@ func (j *job) watched(p place, expected map[string]LiveObject) bool {
 	return w != nil && w.drop(expected)
 }
 
-// listed drops the objects that are as expected, by a list.
+// listed drops the objects that are as expected, by a list; one object is asked for
+// by its name, because a list has those of all releases.
 func (j *job) listed(ctx context.Context, p place, expected map[string]LiveObject) error {
-	_, err := j.client.Scan(ctx, p.GroupVersionResource, p.namespace, managedByLabel+"="+managedBy, func(l *kube.Listed) error {
-		e, ok := expected[string(l.Name)]
-		if ok && e.UID == string(l.UID) && e.ResourceVersion == string(l.ResourceVersion) && !l.Deleting {
-			delete(expected, e.Object.Name)
+	var err error
+	if len(expected) == 1 {
+		for name := range expected {
+			var m *metav1.PartialObjectMetadata
+			m, err = j.client.GetMetadata(ctx, kube.Target{GroupVersionResource: p.GroupVersionResource, Namespace: p.namespace, Name: name})
+			if err == nil && expected[name].is(versionOf(m)) {
+				delete(expected, name)
+			}
 		}
-		return nil
-	})
-	if err != nil && !kube.TypeNotServed(err) {
-		return fmt.Errorf("list %s to find drift: %s: %w", p.Resource, kube.Explain(err), err)
+	} else {
+		_, err = j.client.Scan(ctx, p.GroupVersionResource, p.namespace, managedByLabel+"="+managedBy, func(l *kube.Listed) error {
+			if e, ok := expected[string(l.Name)]; ok && !l.Deleting && e.is(version{string(l.UID), string(l.ResourceVersion)}) {
+				delete(expected, e.Object.Name)
+			}
+			return nil
+		})
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("look for drift of %s: %s: %w", p.Resource, kube.Explain(err), err)
 	}
 	return nil
 }
+
+func (l LiveObject) is(v version) bool { return v == version{l.UID, l.ResourceVersion} }
 
 func (j *job) optsOut(obj *unstructured.Unstructured) bool {
 	for _, key := range append([]string{DriftAnnotation}, j.spec.Drift.OptOut...) {

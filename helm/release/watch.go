@@ -119,7 +119,7 @@ func (w *placeWatch) drop(expected map[string]LiveObject) bool {
 		return false
 	}
 	for name, l := range expected {
-		if w.objects[name] == (version{l.UID, l.ResourceVersion}) {
+		if l.is(w.objects[name]) {
 			delete(expected, name)
 		}
 	}
