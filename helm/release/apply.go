@@ -185,7 +185,13 @@ func (j *job) applyBody(ctx context.Context, t kube.Target, body []byte) (kube.A
 	if err != nil || !slices.ContainsFunc(applied.Meta.ManagedFields, isPredecessor) {
 		return applied, err
 	}
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(applied.Meta, predecessors(), j.opts.Manager)
+	before := applied.Meta.DeepCopy()
+	for i, e := range before.ManagedFields {
+		if isPredecessor(e) { // what was applied is taken over like what was written
+			before.ManagedFields[i].Operation = metav1.ManagedFieldsOperationUpdate
+		}
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(before, predecessors(), j.opts.Manager)
 	if err != nil || patch == nil {
 		return applied, err
 	}
@@ -207,7 +213,7 @@ func predecessors() sets.Set[string] {
 }
 
 func isPredecessor(e metav1.ManagedFieldsEntry) bool {
-	return e.Operation == metav1.ManagedFieldsOperationUpdate && e.Subresource == "" && predecessors().Has(e.Manager)
+	return e.Subresource == "" && predecessors().Has(e.Manager)
 }
 
 // isImmutable tells the refusal of a change that only a new object can have.

@@ -64,8 +64,11 @@ func (j *job) findDrift(ctx context.Context) (bool, error) {
 			return nil
 		}
 		change, live, err := j.compare(ctx, obj, rules)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil || kube.Unreachable(err):
 			return err
+		case err != nil: // it does not keep the others from being corrected
+			change = Change{Object: objectOf(obj), Op: Refused, Message: err.Error(), Err: err}
 		}
 		mu.Lock()
 		defer mu.Unlock()

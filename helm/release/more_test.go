@@ -309,3 +309,40 @@ func TestServerGoesAway(t *testing.T) {
 	w.must(spec, release.Unlock, release.Upgrade)
 	require.Equal(t, "red", w.value("shop-config", "color"))
 }
+
+// A controller that applies on the server, such as Flux's, leaves fields as well.
+func TestFieldsThatWereAppliedBefore(t *testing.T) {
+	w := api(t)
+	w.helm("install", "shop", onDisk(t, nil))
+	theirs := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": "shop-config"}, "data": map[string]any{"color": "red", "extra": "field"}}}
+	_, err := w.client.Resource(configMaps()).Namespace(w.namespace).Apply(t.Context(), "shop-config", theirs,
+		metav1.ApplyOptions{FieldManager: "helm-controller", Force: true})
+	require.NoError(t, err)
+	w.must(w.spec(chart(t, "1.1.0", nil)), release.Upgrade)
+	require.Empty(t, w.value("shop-config", "extra"))
+	require.Equal(t, "red", w.value("shop-config", "color"))
+	for _, e := range w.get(configMaps(), "shop-config").GetManagedFields() {
+		require.Equal(t, release.DefaultManager, e.Manager)
+	}
+}
+
+// One object that the server does not let anybody correct does not keep the
+// others from it.
+func TestDriftThatCannotBeCorrected(t *testing.T) {
+	w := api(t)
+	spec := w.spec(chart(t, "1.0.0", map[string]string{"templates/fixed.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: fixed}\nstringData: {a: one}\n"}))
+	spec.Drift.Mode = release.DriftCorrect
+	w.must(spec, release.Install)
+	w.edit(secrets(), "fixed", func(obj map[string]any) {
+		obj["data"].(map[string]any)["a"] = "dHdv"
+		obj["immutable"] = true
+	})
+	w.edit(configMaps(), "shop-config", func(obj map[string]any) { obj["data"].(map[string]any)["color"] = "pink" })
+	result, err := w.reconcile(spec)
+	require.ErrorContains(t, err, "correct drift failed")
+	require.NotContains(t, err.Error(), "dHdv")
+	require.Len(t, result.Drift, 2)
+	require.Equal(t, "red", w.value("shop-config", "color"))
+	require.Zero(t, w.state.Attempts.Failures())
+}
