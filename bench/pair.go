@@ -19,7 +19,7 @@ type Pair struct {
 
 // pairs are all benchmarks, in the order in which they run.
 func pairs() []Pair {
-	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), artifactFetchPairs(), conditionsPairs(), eventPairs(), helmIndexPairs())
+	return slices.Concat(kustomizePairs(), ssaPairs(), gcPairs(), gitPairs(), artifactPairs(), artifactFetchPairs(), conditionsPairs(), eventPairs(), helmIndexPairs(), helmPairs())
 }
 
 func conditionsPairs() []Pair {
@@ -148,6 +148,25 @@ func artifactFetchPairs() []Pair {
 	command := pair
 	command.Name, command.PeerName, command.Peer, command.Command = "artifact/fetch-vs-curl", "curl | tar -xz", "artifact/fetch/command", true
 	return []Pair{pair, command}
+}
+
+func helmPairs() []Pair {
+	command := func(name string) Pair {
+		return Pair{Name: "helm/" + name, PeerName: "helm --wait v3.22.0", Server: true, Pods: true, Heavy: true, Command: true,
+			Ours: "helm/ours", Peer: "helm/command"}
+	}
+	return []Pair{
+		{
+			Name:     "helm/noop-100",
+			PeerName: "helm.sh/helm/v3 v3.22.0",
+			Server:   true,
+			Heavy:    true,
+			Ours:     "helm/ours",
+			Peer:     "helm/peer",
+		},
+		command("install-podinfo"),
+		command("upgrade-podinfo"),
+	}
 }
 
 // rounds is how many rounds a pair has where so many are asked for.

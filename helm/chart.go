@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -17,6 +18,9 @@ import (
 type Chart struct {
 	chart  *chart.Chart
 	limits Limits
+
+	once   sync.Once
+	digest string
 }
 
 // LoadOptions say how to load a chart. The zero value is ready to use.

@@ -44,9 +44,9 @@
 // # Limits
 //
 // [Limits] bound files, bytes, archives, dependencies, nesting, output, objects and
-// time; each has a default. What is not here: releases and their history,
-// post-renderers. Hooks are returned, not run; tests are hooks. .Release.Revision is
-// always 1.
+// time; each has a default. What is not here: releases and their history, which are
+// in the sub-package release. Hooks are returned, not run; tests are hooks.
+// .Release.Revision is 1 unless told otherwise.
 //
 // Objects keep the namespace that their template gives them, and that is often
 // none. Helm leaves it to its client to fill in the release's, because only the

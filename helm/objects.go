@@ -28,6 +28,14 @@ type sorter struct {
 	result Rendered
 }
 
+// source remembers where an object comes from.
+func (s *sorter) source(obj *unstructured.Unstructured, file string) {
+	if s.result.sources == nil {
+		s.result.sources = map[*unstructured.Unstructured]string{}
+	}
+	s.result.sources[obj] = file
+}
+
 // manifests sorts the output of the templates into objects and hooks.
 func (s *sorter) manifests(output map[string]string) error {
 	for _, file := range sortedNames(output) {
@@ -87,6 +95,9 @@ func (s *sorter) documents(file, text string) ([]*unstructured.Unstructured, err
 		}
 		if s.count += len(found); s.count > s.max {
 			return nil, &LimitError{Chart: s.chart, File: file, Limit: "Objects", Max: s.max}
+		}
+		for _, obj := range found {
+			s.source(obj, file)
 		}
 		objects = append(objects, found...)
 	}

@@ -27,6 +27,10 @@ type RenderOptions struct {
 	// Values are merged over the chart's; a null takes a value of the chart away.
 	// They are not changed.
 	Values map[string]any
+	// Revision is .Release.Revision; 1 by default.
+	Revision int
+	// SkipSchema renders values that the chart's values.schema.json refuses.
+	SkipSchema bool
 	// IsUpgrade makes .Release.IsUpgrade true instead of .Release.IsInstall.
 	IsUpgrade bool
 	// KubeVersion of the cluster, for example 1.37.2; [DefaultKubeVersion] by default.
@@ -51,7 +55,13 @@ type Rendered struct {
 	Hooks []*unstructured.Unstructured
 	// Notes for the reader: the chart's NOTES.txt.
 	Notes string
+
+	sources map[*unstructured.Unstructured]string
 }
+
+// Source is the template file that one of these objects comes from, such as
+// shop/templates/service.yaml. It is empty for an object that is a copy.
+func (r *Rendered) Source(obj *unstructured.Unstructured) string { return r.sources[obj] }
 
 var errTime = errors.New("time limit")
 
@@ -89,8 +99,10 @@ func (c *Chart) render(ctx context.Context, opts RenderOptions) (*Rendered, erro
 	if err != nil {
 		return nil, c.fault(err)
 	}
-	if err := validate(ctx, enabled, values); err != nil {
-		return nil, err
+	if !opts.SkipSchema {
+		if err := validate(ctx, enabled, values); err != nil {
+			return nil, err
+		}
 	}
 	output, err := renderTemplates(ctx, enabled, map[string]any{"Release": release, "Capabilities": capabilities, "Values": chartutil.Values(values)}, c.limits)
 	if err != nil {
@@ -123,7 +135,7 @@ func (c *Chart) release(opts RenderOptions) (map[string]any, error) {
 		"Namespace": namespace,
 		"IsUpgrade": opts.IsUpgrade,
 		"IsInstall": !opts.IsUpgrade,
-		"Revision":  1,
+		"Revision":  max(opts.Revision, 1),
 		"Service":   "Helm",
 	}, nil
 }

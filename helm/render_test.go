@@ -2,9 +2,11 @@ package helm_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -196,4 +198,42 @@ func TestRenderEndsWithItsContext(t *testing.T) {
 	_, err := c.Render(ctx, helm.RenderOptions{})
 	require.ErrorIs(t, err, stop)
 	require.False(t, terminal(err))
+}
+
+func TestChartAsHelmKeepsIt(t *testing.T) {
+	tree := fstest.MapFS{
+		"Chart.yaml":               {Data: []byte("apiVersion: v2\nname: shop\nversion: 1.0.0\ndependencies:\n- {name: sub, version: 1.0.0}\n")},
+		"values.yaml":              {Data: []byte("count: 1\n")},
+		"values.schema.json":       {Data: []byte(`{"properties": {"count": {"type": "integer"}}}`)},
+		"charts/sub/Chart.yaml":    {Data: []byte("apiVersion: v2\nname: sub\nversion: 1.0.0\n")},
+		"templates/configmap.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {revision: \"{{ .Release.Revision }}\"}\n")},
+	}
+	load := func() *helm.Chart {
+		c, err := helm.Load(t.Context(), tree, ".", helm.LoadOptions{})
+		require.NoError(t, err)
+		return c
+	}
+	c := load()
+	require.Equal(t, c.Digest(), load().Digest())
+	text, err := c.MarshalJSON()
+	require.NoError(t, err)
+	var kept struct {
+		Metadata  struct{ Name string }
+		Templates []struct{ Name string }
+		Values    map[string]any
+	}
+	require.NoError(t, json.Unmarshal(text, &kept))
+	require.Equal(t, "shop", kept.Metadata.Name)
+	require.Equal(t, "templates/configmap.yaml", kept.Templates[0].Name)
+
+	rendered, err := c.Render(t.Context(), helm.RenderOptions{Revision: 7, SkipSchema: true, Values: map[string]any{"count": "many"}})
+	require.NoError(t, err)
+	require.Equal(t, "shop/templates/configmap.yaml", rendered.Source(rendered.Objects[0]))
+	require.Empty(t, rendered.Source(rendered.Objects[0].DeepCopy()))
+	require.Equal(t, "7", rendered.Objects[0].Object["data"].(map[string]any)["revision"])
+	_, err = c.Render(t.Context(), helm.RenderOptions{Values: map[string]any{"count": "many"}})
+	require.ErrorIs(t, err, helm.ErrValues)
+
+	tree["charts/sub/values.yaml"] = &fstest.MapFile{Data: []byte("a: b\n")}
+	require.NotEqual(t, c.Digest(), load().Digest(), "a subchart is part of it")
 }

@@ -30,7 +30,7 @@ func house(t *testing.T) fences.House {
 		Module:    "github.com/gitopskit/gitopskit",
 		Libraries: []string{"artifact", "conditions", "events", "gc", "git", "helm", "kustomize", "ssa"},
 		Allowed:   map[string][]string{"ssa": {"gc"}},
-		Private:   []string{"bench", "docs", "examples", "tools", "internal/controlplane", "internal/fences", "internal/gitserver", "internal/hooktest", "internal/meter", "internal/s3gateway"},
+		Private:   []string{"bench", "docs", "examples", "tools", "internal/controlplane", "internal/fences", "internal/gitserver", "internal/helmcommand", "internal/hooktest", "internal/meter", "internal/s3gateway"},
 	}
 }
 
