@@ -20,7 +20,7 @@ func TestAnyHistoryIsRepaired(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			w := api(t)
 			dir := onDisk(t, nil)
-			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it has to come again
+			random := rand.New(rand.NewPCG(seed, 1)) // which has to come again
 			spec := w.spec(chart(t, "1.0.0", nil))
 			spec.Drift.Mode, spec.MaxHistory = release.DriftCorrect, 4
 			for range 12 {
