@@ -57,7 +57,7 @@ func kustomizePairs() []Pair {
 func helmIndexPairs() []Pair {
 	return []Pair{{
 		Name:     "helm/index-50mb",
-		PeerName: "helm.sh/helm/v3/pkg/repo v3.22.0",
+		PeerName: "helm.sh/helm/v3 v3.22.0",
 		Heavy:    true,
 		Ours:     "helm/index/ours",
 		Peer:     "helm/index/peer",
